@@ -1,0 +1,260 @@
+//! One function a command: puts the parts together, and says what came of it.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::cli::{self, Command, Origins};
+use crate::config::{FetchConfig, WarehouseConfig};
+use crate::error::{Error, ExitCode, Result};
+use crate::ledger;
+use crate::machine;
+use crate::manifest::{RunManifest, Status, Tally, new_run_id};
+use crate::origin::Origin;
+use crate::pace::Pace;
+use crate::progress::Progress;
+use crate::report::{self, FetchReport, LoadSummary, Running, StatusReport, grouped};
+use crate::run::{self, Ended, Watch};
+use crate::stop::Stop;
+use crate::store::{self, Share, Store};
+use crate::warehouse::{self, Access, PendingRow, Selection, Source, UrlSource, Warehouse};
+use crate::worker::Tools;
+use crate::{merge, pipe, verify};
+
+/// How many runs `status` shows.
+const LAST_RUNS: usize = 5;
+/// How many rows `pending` reads in one window.
+const PENDING_PAGE: usize = 1_000_000;
+/// A run of another host that has said nothing for so long is dead (seconds).
+const DAY: f64 = 86_400.0;
+
+/// Carries out a command.
+///
+/// # Errors
+/// Whatever kept it from its end.
+pub fn carry_out(command: Command, origins: Origins) -> Result<ExitCode> {
+    match command {
+        Command::Fetch(args) => fetch(*args, origins),
+        Command::Status(args) => status(args),
+        Command::Load(args) => load(args),
+        Command::Verify(args) => verify::verify(args),
+        Command::Pending(args) => pending(args),
+        Command::Pipe(args) => pipe::pipe(*args, origins),
+        Command::Merge(args) => merge::merge(args),
+    }
+}
+
+fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
+    let started = Instant::now();
+    let place = WarehouseConfig::new(args.warehouse)?;
+    let config = FetchConfig::new(args.origin, args.url_column, origins, 10.0)?;
+    if config.urls == UrlSource::None {
+        return Err(Error::usage("--url", "it is required, unless --url-column is given"));
+    }
+    let stop = listen(config.max_runtime)?;
+    let mut progress = Progress::new(config.style, config.verbose);
+    for warning in &config.warnings {
+        progress.notice(warning);
+    }
+    let origin = Origin::new(&config.origin)?;
+    let books = Warehouse::new(place.file, place.tables)?;
+    let run_id = new_run_id(SystemTime::now());
+    let selection = Selection {
+        condition: args.condition,
+        urls: config.urls.clone(),
+        skip_failed: !args.retry_failed,
+        run_id: run_id.clone(),
+    };
+    let access = if config.dry_run { Access::Read } else { Access::Write };
+    let look = ledger::look(&books, &selection, access, place.lock_wait, &stop)?;
+    let Some(look) = look else { return Ok(stopped(&stop)) };
+    let expected = look.pending.min(config.limit.unwrap_or(u64::MAX));
+    if config.dry_run {
+        let first = look.first(&selection, 3)?;
+        print_plan(&config, look.pending, expected, first, args.json);
+        return Ok(ExitCode::Done);
+    }
+    progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
+    if expected == 0 {
+        let report = FetchReport::new(
+            None,
+            Status::Complete,
+            0,
+            &Tally { pending: look.pending, ..Tally::default() },
+            started.elapsed(),
+        );
+        show(&report, args.json, config.quiet);
+        return Ok(ExitCode::Done);
+    }
+    if let Some(notice) = look.notice() {
+        progress.notice(notice);
+    }
+    let files = Store::open(config.layout.clone(), &run_id, Share::Alone, config.sync)?;
+    if let Some(warning) = files.warning() {
+        progress.notice(warning);
+    }
+    let pending = look.pending;
+    let manifest = manifest(&run_id, &config);
+    let mut ledger =
+        look.begin(&books, selection, &manifest, config.limit, files.warning().is_none(), place.lock_wait)?;
+    let pace = Pace::new(config.rate, config.bandwidth);
+    let tools =
+        Tools { origin: &origin, store: &files, pace: &pace, template: config.template(), expect: config.expect };
+    let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
+    let ended = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
+    progress.close()?;
+    let report = FetchReport::new(Some(run_id), ended.status, ended.code.number(), &ended.tally, started.elapsed());
+    show(&report, args.json, config.quiet);
+    conclude(ended)
+}
+
+/// The exit code of a run, its error printed by whoever prints errors.
+pub(crate) fn conclude(ended: Ended) -> Result<ExitCode> {
+    match ended.error {
+        Some(error) => Err(error),
+        None => Ok(ended.code),
+    }
+}
+
+/// Stopped before anything was begun.
+fn stopped(stop: &Stop) -> ExitCode {
+    match stop.requested() {
+        Some(crate::stop::Reason::Signal(signal)) => ExitCode::Signal(signal),
+        _ => ExitCode::Partial,
+    }
+}
+
+/// Listens for signals.
+pub(crate) fn listen(max_runtime: Option<Duration>) -> Result<Stop> {
+    Stop::listen(max_runtime).map_err(|cause| Error::new("start", "signals", cause))
+}
+
+/// What the row of a run says of its configuration.
+fn manifest(run_id: &str, config: &FetchConfig) -> RunManifest {
+    let url = match &config.urls {
+        UrlSource::Template(template) => Some(template.as_str().to_owned()),
+        UrlSource::Column(column) => Some(format!("column {column}")),
+        UrlSource::None => None,
+    };
+    RunManifest {
+        run_id: run_id.to_owned(),
+        started_at: SystemTime::now(),
+        workers: config.run.workers,
+        url,
+        // Absolute, so that the row means the same to whoever reads it; where there is no working directory, as given.
+        dest: Some(std::path::absolute(&config.layout.dest).unwrap_or_else(|_| config.layout.dest.clone())),
+        extension: Some(config.layout.extension.clone()),
+        fanout: Some(config.layout.fanout),
+        expect: Some(config.expect.word()),
+        host: machine::host(),
+    }
+}
+
+fn show(report: &FetchReport, json: bool, quiet: bool) {
+    if json {
+        report::print_json(report);
+    } else if !quiet {
+        report::print(&report.text());
+    }
+}
+
+fn print_plan(config: &FetchConfig, pending: u64, expected: u64, first: Vec<PendingRow>, json: bool) {
+    if json {
+        report::print_json(&serde_json::json!({"dry_run": true, "pending": pending, "would_fetch": expected}));
+        return;
+    }
+    let mut text = format!("would fetch {} of {} pending images\n", grouped(expected), grouped(pending));
+    for PendingRow { id, url, .. } in first {
+        let Ok(guid) = crate::guid::Guid::new(id) else { continue };
+        let url =
+            url.map(String::from).or_else(|| config.template().map(|template| template.url(&guid))).unwrap_or_default();
+        text.push_str(&format!("  {url} -> {}\n", config.layout.path(&guid).display()));
+    }
+    report::print(&text);
+}
+
+fn status(args: cli::Status) -> Result<ExitCode> {
+    let place = WarehouseConfig::new(args.warehouse)?;
+    let books = Warehouse::new(place.file, place.tables)?;
+    let (standing, runs) = books.read(place.lock_wait, |window| {
+        let shape = window.shape()?;
+        Ok((window.standing(&shape, args.condition.as_deref())?, window.last_runs(LAST_RUNS)?))
+    })?;
+    let host = machine::host();
+    let running = runs.iter().find(|run| {
+        let here = run.host.as_deref() == Some(&host);
+        let lives = if here { run.pid.is_some_and(machine::is_alive) } else { run.silent_for < DAY };
+        run.status == "running" && lives
+    });
+    let running = running.map(Running::new);
+    let report = StatusReport::new(standing, running, runs);
+    if args.json {
+        report::print_json(&report);
+    } else {
+        report::print(&report.text());
+    }
+    Ok(ExitCode::Done)
+}
+
+fn load(args: cli::Load) -> Result<ExitCode> {
+    let place = WarehouseConfig::new(args.warehouse)?;
+    let sources: Vec<_> = args.sources.into_iter().map(Source::new).collect();
+    let new = !place.file.exists();
+    let loaded = warehouse::load(&place.file, &place.tables, &sources, place.lock_wait);
+    if loaded.is_err() && new {
+        store::discard_warehouse(&place.file);
+    }
+    let summary = LoadSummary::new(&loaded?);
+    if args.json {
+        report::print_json(&summary);
+    } else {
+        report::print(&summary.text());
+    }
+    Ok(ExitCode::Done)
+}
+
+fn pending(args: cli::Pending) -> Result<ExitCode> {
+    let place = WarehouseConfig::new(args.warehouse)?;
+    let shard = args.shard.as_deref().map(crate::config::shard).transpose()?;
+    let books = Warehouse::new(place.file, place.tables)?;
+    let urls = args.url_column.map_or(UrlSource::None, UrlSource::Column);
+    let selection = Selection { condition: args.condition, urls, skip_failed: false, run_id: String::new() };
+    let mut left = args.limit.unwrap_or(u64::MAX);
+    let (mut after, mut text, mut seen) = (-1, Vec::new(), None);
+    let mut out = std::io::stdout().lock();
+    loop {
+        let mut read = 0;
+        books.read(place.lock_wait, |window| {
+            if after == -1 {
+                let shape = window.shape()?;
+                window.count_pending(&shape, &selection)?;
+                // Only where nothing says that each id is there once must they be remembered, as hashes.
+                seen = (!shape.unique).then(HashSet::new);
+            }
+            window.pending(&selection, after, PENDING_PAGE, |row| {
+                read += 1;
+                after = row.row;
+                let wanted = left > 0 && shard.is_none_or(|shard| shard.holds(&row.id));
+                if wanted && seen.as_mut().is_none_or(|seen| seen.insert(ledger::hash(&row.id))) {
+                    left -= 1;
+                    text.extend_from_slice(row.id.as_bytes());
+                    if let Some(url) = row.url {
+                        text.push(b'\t');
+                        text.extend_from_slice(url.as_bytes());
+                    }
+                    text.push(b'\n');
+                }
+            })
+        })?;
+        // Printed when the warehouse is closed again, however slow the reader is.
+        match out.write_all(&text).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::Done),
+            other => other.map_err(|cause| Error::new("print", PathBuf::from("stdout").display(), cause))?,
+        }
+        text.clear();
+        if read < PENDING_PAGE || left == 0 {
+            return Ok(ExitCode::Done);
+        }
+    }
+}

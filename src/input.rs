@@ -1,0 +1,22 @@
+//! Text that comes in: a file or standard input, gzipped or not, a line at a time.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+/// Opens a text; `-` is standard input. A gzipped one is known by its first two bytes (RFC 1952, section 2.3.1).
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let source: Box<dyn Read> =
+        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
+    let mut text = BufReader::with_capacity(1 << 16, source);
+    if text.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+        Ok(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(text))))
+    } else {
+        Ok(Box::new(text))
+    }
+}

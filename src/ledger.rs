@@ -1,0 +1,319 @@
+//! What a run needs of its books: the next pending GUIDs, a place for outcomes, an end.
+//!
+//! The trait has two implementations: the warehouse, here, and standard streams, in `pipe`. Neither ever
+//! blocks for long: what cannot be done now is tried again by the run, which has other things to do meanwhile.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::guid::Guid;
+use crate::manifest::{RunManifest, Status, Tally};
+use crate::outcome::{Failure, Job, Kind, Outcome};
+use crate::stop::Stop;
+use crate::warehouse::{Access, Opened, OwnTables, PendingRow, RunEnd, Selection, Shape, UrlSource, Warehouse, Window};
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Supply {
+    /// A GUID to fetch.
+    Job(Job),
+    /// An id that is none; its story is over.
+    Refused(Outcome),
+    /// Nothing at this moment.
+    Wait,
+    /// Nothing before the books have been opened again.
+    Dry,
+    /// Nothing more.
+    End,
+}
+
+/// What came of an attempt to close the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// They are closed; what is left was beyond this run.
+    Closed {
+        /// GUIDs are pending that this run has not tried.
+        left: bool,
+    },
+    /// More has turned up in the meantime.
+    More,
+    /// Not now.
+    Later,
+}
+
+/// Why a run ends before its natural end.
+#[derive(Debug, Clone)]
+pub struct EarlyEnd {
+    /// The last word about it.
+    pub status: Status,
+    /// In words, for the run's row.
+    pub error: Option<String>,
+    /// Its failures are not taken for good.
+    pub forgive: bool,
+}
+
+/// The books of a run.
+pub trait Ledger {
+    /// The next pending GUID.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn next(&mut self) -> Result<Supply>;
+
+    /// Whether a record would be tried now; asked before the batch's files are made durable.
+    fn is_ready(&self) -> bool;
+
+    /// Records a batch whose files are durable. False when it cannot be done now.
+    ///
+    /// # Errors
+    /// It cannot be done at all; or, `idle` meaning that nothing else is left to do, not within the time to wait.
+    fn record(&mut self, batch: &[Outcome], tally: &Tally, idle: bool) -> Result<bool>;
+
+    /// Records the last batch and closes the books: `early`, or because nothing more is pending.
+    ///
+    /// # Errors
+    /// As [`Ledger::record`].
+    fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&EarlyEnd>) -> Result<Closing>;
+}
+
+/// How many pending GUIDs are read at once.
+const PAGE: usize = 100_000;
+/// How often the table is gone through again for what became pending during the run.
+const PASSES: u32 = 3;
+/// The warehouse is held for at most this part of the time.
+const SHARE: u32 = 20;
+/// How long to wait before trying a locked warehouse again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// The DuckDB warehouse as a run's books.
+#[derive(Debug)]
+pub struct WarehouseLedger<'w> {
+    warehouse: &'w Warehouse,
+    selection: Selection,
+    run_id: String,
+    own: OwnTables,
+    shape: Shape,
+    page: VecDeque<(Box<str>, Option<Box<str>>)>,
+    /// Where the next page begins.
+    after: i64,
+    /// The end of the table was read, so many times.
+    passes: u32,
+    pass_over: bool,
+    /// Hashes of what is in the page, in flight or in the batch, so that an id with several rows is served once.
+    outstanding: HashSet<u64>,
+    /// How many GUIDs may still be handed out.
+    allowance: u64,
+    /// Not before this is the warehouse opened again.
+    not_before: Instant,
+    /// Since when nothing but the warehouse's lock is in the way.
+    waiting_since: Option<Instant>,
+    lock_wait: Duration,
+}
+
+/// What the first look at the warehouse gave.
+#[derive(Debug)]
+pub struct FirstLook<'w> {
+    window: Window<'w>,
+    shape: Shape,
+    own: OwnTables,
+    /// Distinct GUIDs that this run would fetch.
+    pub pending: u64,
+}
+
+/// Opens the warehouse, within the time to wait, and counts what is pending; writes nothing. `None` when asked to
+/// stop meanwhile.
+///
+/// # Errors
+/// A warehouse that cannot be used, or stays locked (exit code 75).
+pub fn look<'w>(
+    warehouse: &'w Warehouse,
+    selection: &Selection,
+    access: Access,
+    lock_wait: Duration,
+    stop: &Stop,
+) -> Result<Option<FirstLook<'w>>> {
+    let Some(window) = warehouse.open_within(access, lock_wait, &|| stop.requested().is_some())? else {
+        return Ok(None);
+    };
+    let shape = window.shape()?;
+    let own = window.own_tables()?;
+    let pending = window.count_pending(&shape, selection)?;
+    Ok(Some(FirstLook { window, shape, own, pending }))
+}
+
+impl<'w> FirstLook<'w> {
+    /// The first of the pending GUIDs, to show what would be fetched.
+    ///
+    /// # Errors
+    /// As [`look`].
+    pub fn first(&self, selection: &Selection, most: usize) -> Result<Vec<PendingRow>> {
+        let mut rows = Vec::new();
+        self.window.pending(selection, -1, most, |row| rows.push(row))?;
+        Ok(rows)
+    }
+
+    /// What the user should know about the tables.
+    #[must_use]
+    pub fn notice(&self) -> Option<&str> {
+        self.own.notice.as_deref()
+    }
+
+    /// Opens the run's row, reads the first page and closes the warehouse.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written.
+    pub fn begin(
+        self,
+        warehouse: &'w Warehouse,
+        selection: Selection,
+        run: &RunManifest,
+        limit: Option<u64>,
+        holds_lock: bool,
+        lock_wait: Duration,
+    ) -> Result<WarehouseLedger<'w>> {
+        self.window.make_own_tables(&self.own, &self.shape)?;
+        self.window.open_run(&self.own, run, self.pending, holds_lock)?;
+        let mut ledger = WarehouseLedger {
+            warehouse,
+            selection,
+            run_id: run.run_id.clone(),
+            own: self.own,
+            shape: self.shape,
+            page: VecDeque::new(),
+            after: -1,
+            passes: 0,
+            pass_over: false,
+            outstanding: HashSet::new(),
+            allowance: limit.unwrap_or(u64::MAX),
+            not_before: Instant::now(),
+            waiting_since: None,
+            lock_wait,
+        };
+        ledger.read_page(&self.window)?;
+        self.window.close()?;
+        Ok(ledger)
+    }
+}
+
+/// A short stand-in for an id, for sets that only have to know whether they have seen it.
+#[must_use]
+pub fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl WarehouseLedger<'_> {
+    fn read_page(&mut self, window: &Window<'_>) -> Result<()> {
+        let mut read = 0;
+        let mut last = self.after;
+        let (page, outstanding) = (&mut self.page, &mut self.outstanding);
+        window.pending(&self.selection, self.after, PAGE, |row| {
+            read += 1;
+            last = row.row;
+            // Already in hand under another row: whoever records it records all its rows.
+            if outstanding.insert(hash(&row.id)) {
+                page.push_back((row.id, row.url));
+            }
+        })?;
+        self.after = last;
+        if read < PAGE {
+            self.after = -1;
+            self.passes += 1;
+            self.pass_over = true;
+        }
+        Ok(())
+    }
+
+    /// The warehouse stays locked: no matter while there is other work, an error once the patience is over.
+    fn still_locked(&mut self, idle: bool, error: Error) -> Result<()> {
+        let since = self.waiting_since.filter(|_| idle).unwrap_or_else(Instant::now);
+        self.waiting_since = idle.then_some(since);
+        self.not_before = Instant::now() + TRY_AGAIN;
+        if idle && since.elapsed() >= self.lock_wait { Err(error) } else { Ok(()) }
+    }
+
+    fn forget(&mut self, batch: &[Outcome]) {
+        for outcome in batch {
+            self.outstanding.remove(&hash(&outcome.id));
+        }
+    }
+
+    fn supply(&self, id: Box<str>, url: Option<Box<str>>) -> Supply {
+        let refused = |id, kind, cause: String| Supply::Refused(Outcome::refused(id, None, Failure::new(kind, cause)));
+        match (Guid::new(id), &self.selection.urls) {
+            (Err((id, cause)), _) => refused(id, Kind::BadGuid, cause.into()),
+            (Ok(guid), UrlSource::Column(column)) if url.is_none() => {
+                refused(guid.into_text(), Kind::BadUrl, format!("column {column} is NULL"))
+            }
+            (Ok(guid), _) => Supply::Job(Job::new(guid, url)),
+        }
+    }
+}
+
+impl Ledger for WarehouseLedger<'_> {
+    fn next(&mut self) -> Result<Supply> {
+        if self.allowance == 0 {
+            return Ok(Supply::End);
+        }
+        let Some((id, url)) = self.page.pop_front() else {
+            return Ok(if self.pass_over { Supply::End } else { Supply::Dry });
+        };
+        self.allowance -= 1;
+        Ok(self.supply(id, url))
+    }
+
+    fn is_ready(&self) -> bool {
+        Instant::now() >= self.not_before
+    }
+
+    fn record(&mut self, batch: &[Outcome], tally: &Tally, idle: bool) -> Result<bool> {
+        let warehouse = self.warehouse;
+        let window = match warehouse.open(Access::Write)? {
+            Opened::Window(window) => window,
+            Opened::Locked(error) => return self.still_locked(idle, error).map(|()| false),
+        };
+        self.waiting_since = None;
+        window.record(&self.own, &self.shape, &self.run_id, batch, tally, None)?;
+        self.forget(batch);
+        if !self.pass_over && self.page.len() < PAGE / 2 {
+            self.read_page(&window)?;
+        }
+        let held = window.close()?;
+        self.not_before = Instant::now() + held * (SHARE - 1);
+        Ok(true)
+    }
+
+    fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&EarlyEnd>) -> Result<Closing> {
+        let warehouse = self.warehouse;
+        let window = match warehouse.open(Access::Write)? {
+            Opened::Window(window) => window,
+            Opened::Locked(error) => return self.still_locked(true, error).map(|()| Closing::Later),
+        };
+        self.waiting_since = None;
+        let end =
+            early.map(|early| RunEnd { status: early.status, error: early.error.clone(), forgive: early.forgive });
+        window.record(&self.own, &self.shape, &self.run_id, batch, tally, end.as_ref())?;
+        self.forget(batch);
+        if early.is_some() {
+            window.close()?;
+            return Ok(Closing::Closed { left: true });
+        }
+        // Rows may have come, or moved, while the run went on; with a limit they are not this run's to judge.
+        if self.allowance > 0 {
+            self.pass_over = false;
+            self.read_page(&window)?;
+        }
+        let left = !self.page.is_empty();
+        if left && self.passes <= PASSES {
+            window.close()?;
+            return Ok(Closing::More);
+        }
+        let end = RunEnd { status: tally.verdict(left).0, error: None, forgive: false };
+        window.close_run(&self.own, &self.run_id, tally, &end)?;
+        window.close()?;
+        Ok(Closing::Closed { left })
+    }
+}

@@ -1,0 +1,22 @@
+//! Parse, run, exit code: the only place that exits.
+
+use std::process::ExitCode;
+
+use toller::cli::{self, Parsed};
+use toller::{commands, report};
+
+fn main() -> ExitCode {
+    let done = match cli::parse(std::env::args_os()) {
+        Ok(Parsed::Text(text)) => {
+            report::print(&text);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Parsed::Command(cli, origins)) => commands::carry_out(cli.command, origins),
+        Err(error) => Err(error),
+    };
+    let code = done.unwrap_or_else(|error| {
+        report::print_error(&error);
+        error.code()
+    });
+    ExitCode::from(code.number())
+}

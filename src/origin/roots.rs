@@ -1,0 +1,142 @@
+//! Whom to trust and through whom to go: trust roots and the proxy.
+//!
+//! Both follow what curl users know, and both are settled before the first request, so that a mistake in
+//! them is one clear error and not 12,217 failures. The environment comes in as values; this file reads files only.
+
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use ureq::Proxy;
+use ureq::tls::Certificate;
+
+use crate::error::{Error, Result};
+
+/// Where trust roots come from.
+#[derive(Debug, Clone, Default)]
+pub struct Roots {
+    /// PEM roots on top of the others.
+    pub ca_cert: Option<PathBuf>,
+    /// `SSL_CERT_FILE`.
+    pub file: Option<PathBuf>,
+    /// `SSL_CERT_DIR`.
+    pub dir: Option<PathBuf>,
+}
+
+/// The roots: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the system's, else Mozilla's; and `--ca-cert`'s.
+///
+/// # Errors
+/// A file that was named and cannot be read, or holds no certificate.
+pub fn certificates(roots: &Roots) -> Result<Vec<Certificate<'static>>> {
+    let mut list = if roots.file.is_some() || roots.dir.is_some() { named(roots)? } else { system() };
+    if let Some(file) = &roots.ca_cert {
+        list.extend(pem(file)?);
+    }
+    Ok(list.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+}
+
+fn named(roots: &Roots) -> Result<Vec<CertificateDer<'static>>> {
+    if let Some(file) = &roots.file {
+        // Read here first, because the loader takes an unreadable file for an empty one.
+        pem(file)?;
+    }
+    let found = rustls_native_certs::load_certs_from_paths(roots.file.as_deref(), roots.dir.as_deref());
+    if found.certs.is_empty() {
+        let cause = found.errors.first().map_or("no certificate in it".into(), ToString::to_string);
+        let path = roots.file.as_deref().or(roots.dir.as_deref()).unwrap_or(Path::new("")).display();
+        return Err(Error::new("trust roots", path, cause).with_way_out("see SSL_CERT_FILE and SSL_CERT_DIR"));
+    }
+    Ok(found.certs)
+}
+
+fn system() -> Vec<CertificateDer<'static>> {
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() { webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec() } else { found }
+}
+
+fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let error = |cause: String| Error::new("trust roots", file.display(), cause);
+    let bytes = std::fs::read(file).map_err(|cause| error(cause.to_string()))?;
+    let list: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|cause| error(format!("not PEM: {cause}")))?;
+    if list.is_empty() {
+        return Err(error("no certificate in it".into()).with_way_out("it must hold PEM blocks, BEGIN CERTIFICATE"));
+    }
+    for certificate in &list {
+        // A root that rustls cannot parse would be left out without a word.
+        rustls::RootCertStore::empty()
+            .add(certificate.clone())
+            .map_err(|cause| error(format!("bad certificate: {cause}")))?;
+    }
+    Ok(list)
+}
+
+/// What the command line and the environment say about proxies.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    /// For `https` URLs: `--proxy`, else `HTTPS_PROXY`, else `ALL_PROXY`.
+    pub https: Option<String>,
+    /// For `http` URLs: `--proxy`, else `HTTP_PROXY`, else `ALL_PROXY`.
+    pub http: Option<String>,
+    /// `NO_PROXY`, obeyed in every case.
+    pub exempt: Option<String>,
+}
+
+/// Turns one proxy URL into ureq's form, with the exemptions.
+///
+/// # Errors
+/// A URL that is none, or a kind of proxy that toller does not speak.
+pub fn proxy(url: Option<&str>, exempt: Option<&str>) -> Result<Option<Proxy>> {
+    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(None) };
+    // The URL may hold a password, so that no message may repeat it.
+    let error =
+        |cause: &str| Error::new("proxy", "its URL", cause).with_way_out("give http://HOST:PORT or https://HOST:PORT");
+    let parsed = Proxy::new(url).map_err(|cause| error(&cause.to_string()))?;
+    if !matches!(parsed.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https) {
+        return Err(error("only http and https proxies are spoken"));
+    }
+    // `Proxy::new` ignores NO_PROXY, and only the builder takes it.
+    let mut builder = Proxy::builder(parsed.protocol()).host(parsed.host()).port(parsed.port());
+    if let Some(name) = parsed.username() {
+        builder = builder.username(name);
+    }
+    if let Some(password) = parsed.password() {
+        builder = builder.password(password);
+    }
+    for pattern in exempt.unwrap_or_default().split(',').map(str::trim).filter(|pattern| !pattern.is_empty()) {
+        // As curl has it, a domain stands for its hosts too, with or without a dot before it.
+        let domain = pattern.trim_start_matches("*.").trim_start_matches('.');
+        builder = builder.no_proxy(domain).no_proxy(&format!(".{domain}"));
+    }
+    builder.build().map(Some).map_err(|cause| error(&cause.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_keeps_its_password_and_its_exemptions() {
+        let proxy = proxy(Some("http://me:p%40ss@proxy.test:3128"), Some("a.test, .b.test"));
+        let proxy = proxy.expect("a good proxy").expect("one");
+        assert_eq!((proxy.host(), proxy.port()), ("proxy.test", 3128));
+        assert_eq!((proxy.username(), proxy.password()), (Some("me"), Some("p@ss")));
+        for (url, exempt) in [
+            ("https://a.test/x", true),
+            ("https://c.a.test/x", true),
+            ("https://c.b.test/x", true),
+            ("https://other.test/x", false),
+        ] {
+            assert_eq!(proxy.is_no_proxy(&url.parse().expect("a URL")), exempt, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_bad_proxy_is_refused_without_repeating_its_password() {
+        for url in ["socks5://me:secret@h:1", "http://", "ftp://me:secret@h"] {
+            let error = proxy(Some(url), None).expect_err(url);
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What travels between the edges: a job on its way out, an attempt on its way back, an outcome when it is over.
+//!
+//! These are words, not deeds: whether a failure may pass is decided here, at its source, by its kind;
+//! what follows from that is `retry`'s and `run`'s to say.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::guid::Guid;
+
+/// A GUID in the channel, with what is known of it so far.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The image.
+    pub guid: Guid,
+    /// Its own URL, where the warehouse names one; else the template makes it.
+    pub url: Option<Box<str>>,
+    /// Attempts made before this one.
+    pub attempts: u32,
+    /// Time spent in those attempts.
+    pub spent: Duration,
+}
+
+impl Job {
+    /// A GUID that nothing has been tried for.
+    #[must_use]
+    pub fn new(guid: Guid, url: Option<Box<str>>) -> Self {
+        Self { guid, url, attempts: 0, spent: Duration::ZERO }
+    }
+}
+
+/// What one try gave: the (guid, ok, err) message from a worker to main.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The job, this attempt counted in it.
+    pub job: Job,
+    /// What came of it.
+    pub result: Result<Saved, Failure>,
+}
+
+/// The end of one GUID's story in this run: what is recorded.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The id as its source spells it, good or bad.
+    pub id: Box<str>,
+    /// Its URL, where one could be made.
+    pub url: Option<Box<str>>,
+    /// Requests tried for it in this run.
+    pub attempts: u32,
+    /// Time spent on it.
+    pub spent: Duration,
+    /// When it ended.
+    pub finished_at: SystemTime,
+    /// What came of it.
+    pub result: Result<Saved, Failure>,
+}
+
+impl Outcome {
+    /// A GUID refused before any request.
+    #[must_use]
+    pub fn refused(id: Box<str>, url: Option<Box<str>>, failure: Failure) -> Self {
+        let now = SystemTime::now();
+        Self { id, url, attempts: 0, spent: Duration::ZERO, finished_at: now, result: Err(failure) }
+    }
+}
+
+/// A whole file under its final name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Saved {
+    /// Its length.
+    pub bytes: u64,
+    /// It was there before, so nothing was asked of the origin.
+    pub reused: bool,
+}
+
+/// The stable vocabulary of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// 404 or 410.
+    NotFound,
+    /// 401 or 403.
+    Forbidden,
+    /// 429.
+    RateLimited,
+    /// 5xx.
+    ServerError,
+    /// Any other status but 200.
+    HttpStatus,
+    /// Too many, a loop, to http, or to nowhere.
+    Redirect,
+    /// The name was not found.
+    Dns,
+    /// Refused, unreachable, a proxy that refuses, or closed before a whole response head.
+    Connect,
+    /// The handshake or the certificate.
+    Tls,
+    /// Not HTTP, or heads beyond all bounds.
+    Protocol,
+    /// The attempt's time was over.
+    Timeout,
+    /// Ended inside the body, or not proved whole.
+    Truncated,
+    /// Over the limit.
+    TooLarge,
+    /// No bytes.
+    Empty,
+    /// Delivered whole, but not a whole image.
+    NotAnImage,
+    /// Refused before any request.
+    BadGuid,
+    /// Refused before any request.
+    BadUrl,
+    /// The file could not be written.
+    Disk,
+}
+
+/// Every kind with the name that tables and JSON use.
+const NAMES: [(Kind, &str); 18] = [
+    (Kind::NotFound, "not_found"),
+    (Kind::Forbidden, "forbidden"),
+    (Kind::RateLimited, "rate_limited"),
+    (Kind::ServerError, "server_error"),
+    (Kind::HttpStatus, "http_status"),
+    (Kind::Redirect, "redirect"),
+    (Kind::Dns, "dns"),
+    (Kind::Connect, "connect"),
+    (Kind::Tls, "tls"),
+    (Kind::Protocol, "protocol"),
+    (Kind::Timeout, "timeout"),
+    (Kind::Truncated, "truncated"),
+    (Kind::TooLarge, "too_large"),
+    (Kind::Empty, "empty"),
+    (Kind::NotAnImage, "not_an_image"),
+    (Kind::BadGuid, "bad_guid"),
+    (Kind::BadUrl, "bad_url"),
+    (Kind::Disk, "disk"),
+];
+
+impl Kind {
+    /// The name that tables and JSON use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What happened to one GUID when it was not saved. Data, not an error of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What sort of failure.
+    pub kind: Kind,
+    /// The status, where the origin sent one.
+    pub http_status: Option<u16>,
+    /// The cause in words.
+    pub message: String,
+    /// How long the origin asks everybody to wait.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure without a status.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, http_status: None, message: message.into(), retry_after: None }
+    }
+
+    /// The same with the status that the origin sent.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.http_status = Some(status);
+        self
+    }
+
+    /// The failure that a status other than 200 is.
+    #[must_use]
+    pub fn of_status(status: u16, reason: &str, retry_after: Option<Duration>) -> Self {
+        let kind = match status {
+            404 | 410 => Kind::NotFound,
+            401 | 403 => Kind::Forbidden,
+            429 => Kind::RateLimited,
+            500..=599 => Kind::ServerError,
+            _ => Kind::HttpStatus,
+        };
+        let message = if reason.is_empty() { format!("status {status}") } else { format!("status {status} {reason}") };
+        Self { kind, http_status: Some(status), message, retry_after }
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self.kind {
+            Kind::RateLimited
+            | Kind::ServerError
+            | Kind::Dns
+            | Kind::Connect
+            | Kind::Tls
+            | Kind::Protocol
+            | Kind::Timeout
+            | Kind::Truncated
+            | Kind::Disk => true,
+            Kind::HttpStatus => self.http_status == Some(408),
+            Kind::NotFound
+            | Kind::Forbidden
+            | Kind::Redirect
+            | Kind::TooLarge
+            | Kind::Empty
+            | Kind::NotAnImage
+            | Kind::BadGuid
+            | Kind::BadUrl => false,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        for (kind, name) in NAMES {
+            assert_eq!(kind.name(), name);
+            assert_eq!(Kind::from_name(name), Some(kind));
+        }
+        assert_eq!(Kind::from_name("other"), None);
+    }
+
+    #[test]
+    fn a_status_is_transient_when_the_same_request_may_succeed_later() {
+        for (status, kind, transient) in [
+            (404, Kind::NotFound, false),
+            (410, Kind::NotFound, false),
+            (401, Kind::Forbidden, false),
+            (403, Kind::Forbidden, false),
+            (429, Kind::RateLimited, true),
+            (500, Kind::ServerError, true),
+            (503, Kind::ServerError, true),
+            (408, Kind::HttpStatus, true),
+            (204, Kind::HttpStatus, false),
+            (206, Kind::HttpStatus, false),
+            (304, Kind::HttpStatus, false),
+            (418, Kind::HttpStatus, false),
+        ] {
+            let failure = Failure::of_status(status, "", None);
+            assert_eq!((failure.kind, failure.is_transient()), (kind, transient), "{status}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! `toller pipe`: the same run with standard streams for books, for engines that have a scheduler already.
+//!
+//! GUIDs come in on stdin and outcomes go out on stdout, each after its file is durable. A thread reads stdin, because a
+//! read may block for ever, and hands over a bounded number of lines.
+
+use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{self, Origins};
+use crate::commands::{conclude, listen};
+use crate::config::FetchConfig;
+use crate::error::{Error, ExitCode, Result};
+use crate::guid::{Guid, UrlTemplate};
+use crate::input;
+use crate::ledger::{Closing, EarlyEnd, Ledger, Supply};
+use crate::manifest::{Tally, new_run_id};
+use crate::origin::Origin;
+use crate::outcome::{Failure, Job, Kind, Outcome};
+use crate::pace::Pace;
+use crate::progress::Progress;
+use crate::report::{self, grouped};
+use crate::run::{self, Watch};
+use crate::store::{self, Layout, Share, Store};
+use crate::worker::Tools;
+
+/// Lines read ahead.
+const AHEAD: usize = 4096;
+/// A longer line is no GUID with a URL; the rest of it is read and dropped.
+const LONGEST_LINE: u64 = 64 * 1024;
+
+/// One outcome as `pipe` prints it and `merge` reads it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// The run that printed it.
+    #[serde(default)]
+    pub run_id: Option<String>,
+    /// The image.
+    pub guid: String,
+    /// Its file is home.
+    pub ok: bool,
+    /// Where.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// From where.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Its length.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    /// The kind of failure.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The status, where the origin sent one.
+    #[serde(default)]
+    pub http_status: Option<u16>,
+    /// The cause in words.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// The same request will not succeed later.
+    #[serde(default)]
+    pub permanent: Option<bool>,
+    /// Attempts made.
+    #[serde(default)]
+    pub attempts: Option<u32>,
+    /// Milliseconds spent.
+    #[serde(default)]
+    pub ms: Option<u64>,
+    /// When it ended, RFC 3339.
+    pub finished_at: String,
+}
+
+impl Line {
+    fn new(run_id: &str, layout: &Layout, outcome: &Outcome, forgive: bool) -> Self {
+        let failure = outcome.result.as_ref().err();
+        let saved = outcome.result.as_ref().ok();
+        let path =
+            saved.and_then(|_| Guid::new(outcome.id.clone()).ok()).map(|guid| layout.path(&guid).display().to_string());
+        Self {
+            run_id: Some(run_id.to_owned()),
+            guid: outcome.id.to_string(),
+            ok: failure.is_none(),
+            path,
+            url: outcome.url.as_deref().map(str::to_owned),
+            bytes: saved.map(|saved| saved.bytes),
+            kind: failure.map(|failure| failure.kind.name().to_owned()),
+            http_status: failure.and_then(|failure| failure.http_status),
+            message: failure.map(|failure| failure.message.clone()),
+            permanent: failure.map(|failure| !forgive && !failure.is_transient()),
+            attempts: Some(outcome.attempts),
+            ms: Some(u64::try_from(outcome.spent.as_millis()).unwrap_or(u64::MAX)),
+            finished_at: humantime::format_rfc3339_micros(outcome.finished_at).to_string(),
+        }
+    }
+}
+
+/// Carries out `toller pipe`.
+pub fn pipe(args: cli::Pipe, origins: Origins) -> Result<ExitCode> {
+    let config = FetchConfig::new(args.origin, None, origins, 1.0)?;
+    let lines = read_stdin()?;
+    if config.dry_run {
+        let count =
+            lines.iter().try_fold(0, |count, line| line.map(|_| count + 1)).map_err(|cause| stdin_error(&cause))?;
+        report::print(&format!("would fetch {} images\n", grouped(count.min(config.limit.unwrap_or(u64::MAX)))));
+        return Ok(ExitCode::Done);
+    }
+    let stop = listen(config.max_runtime)?;
+    let mut progress = Progress::new(config.style, config.verbose);
+    for warning in &config.warnings {
+        progress.notice(warning);
+    }
+    let origin = Origin::new(&config.origin)?;
+    let run_id = new_run_id(SystemTime::now());
+    let files = Store::open(config.layout.clone(), &run_id, Share::WithOthers, config.sync)?;
+    if let Some(warning) = files.warning() {
+        progress.notice(warning);
+    }
+    progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
+    let mut ledger = StreamLedger {
+        lines,
+        out: BufWriter::new(io::stdout()),
+        run_id,
+        layout: config.layout.clone(),
+        template: config.template().cloned(),
+        allowance: config.limit.unwrap_or(u64::MAX),
+    };
+    let pace = Pace::new(config.rate, config.bandwidth);
+    let tools =
+        Tools { origin: &origin, store: &files, pace: &pace, template: config.template(), expect: config.expect };
+    let ended = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
+    progress.close()?;
+    conclude(ended)
+}
+
+/// Standard streams as a run's books.
+struct StreamLedger {
+    lines: Receiver<io::Result<Vec<u8>>>,
+    out: BufWriter<io::Stdout>,
+    run_id: String,
+    layout: Layout,
+    template: Option<UrlTemplate>,
+    allowance: u64,
+}
+
+impl StreamLedger {
+    fn supply(&self, line: &[u8]) -> Supply {
+        let (id, url) = match line.iter().position(|byte| *byte == b'\t') {
+            Some(tab) => (&line[..tab], Some(&line[tab + 1..])),
+            None => (line, None),
+        };
+        let url = url.map(|url| String::from_utf8_lossy(url).into_owned().into_boxed_str());
+        let refused = |id, kind, cause| Supply::Refused(Outcome::refused(id, url.clone(), Failure::new(kind, cause)));
+        let Ok(text) = std::str::from_utf8(id) else {
+            return refused(String::from_utf8_lossy(id).into(), Kind::BadGuid, "it is not UTF-8");
+        };
+        match Guid::new(text.into()) {
+            Err((id, cause)) => refused(id, Kind::BadGuid, cause),
+            Ok(guid) if url.is_none() && self.template.is_none() => {
+                refused(guid.into_text(), Kind::BadUrl, "no URL in the line, and no --url")
+            }
+            Ok(guid) => Supply::Job(Job::new(guid, url)),
+        }
+    }
+
+    fn print(&mut self, batch: &[Outcome], forgive: bool) -> Result<()> {
+        let mut print = || -> io::Result<()> {
+            for outcome in batch {
+                let line = Line::new(&self.run_id, &self.layout, outcome, forgive);
+                serde_json::to_writer(&mut self.out, &line)?;
+                self.out.write_all(b"\n")?;
+            }
+            self.out.flush()
+        };
+        print().map_err(|cause| Error::new("print outcomes", "stdout", cause))
+    }
+}
+
+impl Ledger for StreamLedger {
+    fn next(&mut self) -> Result<Supply> {
+        if self.allowance == 0 {
+            return Ok(Supply::End);
+        }
+        match self.lines.try_recv() {
+            Ok(line) => {
+                self.allowance -= 1;
+                Ok(self.supply(&line.map_err(|cause| stdin_error(&cause))?))
+            }
+            Err(TryRecvError::Empty) => Ok(Supply::Wait),
+            Err(TryRecvError::Disconnected) => Ok(Supply::End),
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    fn record(&mut self, batch: &[Outcome], _: &Tally, _: bool) -> Result<bool> {
+        self.print(batch, false).map(|()| true)
+    }
+
+    fn finish(&mut self, batch: &[Outcome], _: &Tally, early: Option<&EarlyEnd>) -> Result<Closing> {
+        self.print(batch, early.is_some_and(|early| early.forgive))?;
+        Ok(Closing::Closed { left: false })
+    }
+}
+
+fn stdin_error(cause: &io::Error) -> Error {
+    Error::new("read GUIDs", "stdin", cause)
+}
+
+/// Reads stdin on a thread of its own, which ends with it, or with the process.
+fn read_stdin() -> Result<Receiver<io::Result<Vec<u8>>>> {
+    let (sender, lines) = sync_channel(AHEAD);
+    let reader = move || {
+        let read = input::open(Path::new("-")).and_then(|mut text| send_lines(&mut text, &sender));
+        if let Err(error) = read {
+            // The run has ended if nobody takes it.
+            let _ = sender.send(Err(error));
+        }
+    };
+    std::thread::Builder::new().name("stdin".into()).spawn(reader).map_err(|cause| stdin_error(&cause))?;
+    Ok(lines)
+}
+
+fn send_lines(text: &mut dyn BufRead, lines: &SyncSender<io::Result<Vec<u8>>>) -> io::Result<()> {
+    loop {
+        let mut line = Vec::new();
+        let read = text.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            return Ok(());
+        }
+        if line.pop_if(|last| *last == b'\n').is_none() && read as u64 == LONGEST_LINE {
+            text.skip_until(b'\n')?;
+        }
+        line.pop_if(|last| *last == b'\r');
+        if !line.is_empty() && lines.send(Ok(line)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_split_whatever_ends_them_and_an_endless_one_is_cut() {
+        let long = "x".repeat(100_000);
+        let text = format!("a\r\n\nb\tu\n{long}\nc");
+        let (sender, lines) = sync_channel(10);
+        send_lines(&mut text.as_bytes(), &sender).expect("memory can be read");
+        drop(sender);
+        let lines: Vec<_> = lines.iter().map(|line| line.expect("a line").len()).collect();
+        assert_eq!(lines, [1, 3, 65_536, 1]);
+    }
+}

@@ -1,0 +1,390 @@
+//! Every result in its two forms, for people and as JSON, worded in one place.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::manifest::{Status, Tally};
+use crate::warehouse::{LoadReport, RunRow, Standing};
+
+/// Prints a result. A reader that has gone away is no error: it has seen what it wanted.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Prints a result as one line of JSON.
+pub fn print_json(value: &impl Serialize) {
+    // Our own shapes hold nothing that JSON cannot say.
+    print(&format!("{}\n", serde_json::to_string(value).unwrap_or_default()));
+}
+
+/// Prints an error: one line, and the way out in a second one where it is known.
+pub fn print_error(error: &Error) {
+    let text: String = error.to_string().lines().enumerate().fold(String::new(), |text, (number, line)| match number {
+        0 => format!("{text}toller: {line}\n"),
+        _ => format!("{text}  {line}\n"),
+    });
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Prints something that the user should know.
+pub fn print_notice(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "toller: {line}");
+}
+
+/// The end of a `fetch`, in the shape of the contract.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "each field is what its name says")]
+pub struct FetchReport {
+    pub run_id: Option<String>,
+    pub status: Status,
+    pub exit_code: u8,
+    pub pending: u64,
+    pub fetched: u64,
+    pub reused: u64,
+    pub failed: u64,
+    pub failures: BTreeMap<&'static str, u64>,
+    pub bytes: u64,
+    pub requests: u64,
+    pub connections: u64,
+    pub seconds: f64,
+    pub images_per_second: f64,
+}
+
+impl FetchReport {
+    /// Puts the counts of a run together.
+    #[must_use]
+    pub fn new(run_id: Option<String>, status: Status, exit_code: u8, tally: &Tally, elapsed: Duration) -> Self {
+        let seconds = elapsed.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a rate, not a count")]
+        let home = (tally.fetched + tally.reused) as f64;
+        Self {
+            run_id,
+            status,
+            exit_code,
+            pending: tally.pending,
+            fetched: tally.fetched,
+            reused: tally.reused,
+            failed: tally.failed,
+            failures: tally.failures.iter().map(|(kind, count)| (kind.name(), *count)).collect(),
+            bytes: tally.bytes,
+            requests: tally.requests,
+            connections: tally.connections,
+            seconds: rounded(seconds),
+            images_per_second: rounded(home / seconds.max(0.001)),
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        if self.pending == 0 && self.fetched + self.reused + self.failed == 0 {
+            return "nothing is pending\n".into();
+        }
+        let mut text = format!(
+            "{}: {} images in {}\n",
+            self.status.word(),
+            grouped(self.fetched + self.reused + self.failed),
+            span(self.seconds)
+        );
+        #[expect(clippy::cast_precision_loss, reason = "for the eye")]
+        let bytes = self.bytes as f64;
+        row(
+            &mut text,
+            "fetched",
+            self.fetched,
+            &format!("{}, {} images/s", size(bytes), self.images_per_second.round()),
+        );
+        if self.reused > 0 {
+            row(&mut text, "reused", self.reused, "were there already");
+        }
+        if self.failed > 0 {
+            let kinds: Vec<_> =
+                self.failures.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count))).collect();
+            row(&mut text, "failed", self.failed, &kinds.join(", "));
+        }
+        let each = match self.connections {
+            0 => String::new(),
+            1 => "over 1 connection".into(),
+            many => format!("over {} connections, {} each", grouped(many), grouped(self.requests / many)),
+        };
+        row(&mut text, "requests", self.requests, &each);
+        text
+    }
+}
+
+fn row(text: &mut String, name: &str, count: u64, note: &str) {
+    text.push_str(format!("  {name:<10}{:>12}   {note}", grouped(count)).trim_end());
+    text.push('\n');
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
+}
+
+/// A run under way, as `status --json` shows it.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "each field is what its name says")]
+pub struct Running {
+    pub run_id: String,
+    pub pid: Option<i64>,
+    pub started_at: Option<String>,
+    pub fetched: u64,
+    pub reused: u64,
+    pub failed: u64,
+    pub pending: u64,
+    pub images_per_second: f64,
+    pub eta_seconds: Option<f64>,
+}
+
+impl Running {
+    /// Takes what the run last said of itself.
+    #[must_use]
+    pub fn new(run: &RunRow) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a rate, not a count")]
+        let (done, left) = (
+            (run.fetched + run.reused + run.failed) as f64,
+            run.pending.saturating_sub(run.fetched + run.reused + run.failed) as f64,
+        );
+        let rate = if run.seconds > 0.0 { done / run.seconds } else { 0.0 };
+        Self {
+            run_id: run.run_id.clone(),
+            pid: run.pid,
+            started_at: run.started_at.clone(),
+            fetched: run.fetched,
+            reused: run.reused,
+            failed: run.failed,
+            pending: run.pending,
+            images_per_second: rounded(rate),
+            eta_seconds: (rate > 0.0).then(|| rounded(left / rate)),
+        }
+    }
+}
+
+/// Where a warehouse stands, in the shape of the contract.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "each field is what its name says")]
+pub struct StatusReport {
+    pub total: u64,
+    pub done: u64,
+    pub pending: u64,
+    pub failed_permanent: u64,
+    pub running: Option<Running>,
+    pub last_runs: Vec<RunRow>,
+    pub failures: serde_json::Map<String, serde_json::Value>,
+}
+
+impl StatusReport {
+    /// Puts it together; `running` is the run that is under way.
+    #[must_use]
+    pub fn new(standing: Standing, running: Option<Running>, last_runs: Vec<RunRow>) -> Self {
+        Self {
+            total: standing.total,
+            done: standing.total.saturating_sub(standing.pending),
+            pending: standing.pending,
+            failed_permanent: standing.failed_permanent,
+            running,
+            last_runs,
+            failures: standing.failures.into_iter().map(|(kind, count)| (kind, count.into())).collect(),
+        }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text =
+            format!("{} images, {} done, {} pending", grouped(self.total), grouped(self.done), grouped(self.pending));
+        if self.failed_permanent > 0 {
+            text.push_str(&format!(", {} of them failed for good", grouped(self.failed_permanent)));
+        }
+        text.push('\n');
+        if let Some(run) = &self.running {
+            let done = run.fetched + run.reused + run.failed;
+            let left = run.eta_seconds.map(|eta| format!(", {} left", span(eta))).unwrap_or_default();
+            let (of, rate) = (grouped(run.pending), run.images_per_second.round());
+            let pid = run.pid.unwrap_or_default();
+            text.push_str(&format!(
+                "running: {} of {of}, {rate} images/s{left} (run {}, process {pid})\n",
+                grouped(done),
+                run.run_id
+            ));
+        }
+        if !self.failures.is_empty() {
+            let kinds: Vec<_> = self.failures.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+            text.push_str(&format!("failed: {}\n", kinds.join(", ")));
+        }
+        if !self.last_runs.is_empty() {
+            text.push_str("last runs:\n");
+        }
+        for run in &self.last_runs {
+            let started = run.started_at.as_deref().unwrap_or("?");
+            let started = started.get(..19).unwrap_or(started).replace('T', " ");
+            let counts = [(run.fetched, "fetched"), (run.reused, "reused"), (run.failed, "failed")];
+            let counts: Vec<_> = counts
+                .iter()
+                .filter(|(count, _)| *count > 0)
+                .map(|(count, word)| format!("{} {word}", grouped(*count)))
+                .collect();
+            let error = run.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+            let line = format!("  {started}  {:<11} {} in {}{error}", run.status, counts.join(", "), span(run.seconds));
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// What `load` did.
+#[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "each field is what its name says")]
+pub struct LoadSummary {
+    pub added: u64,
+    pub total: u64,
+    pub made: bool,
+}
+
+impl LoadSummary {
+    /// Takes the counts.
+    #[must_use]
+    pub fn new(report: &LoadReport) -> Self {
+        Self { added: report.added, total: report.total, made: report.made }
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let made = if self.made { ", in a new warehouse" } else { "" };
+        format!("{} images added, {} in all{made}\n", grouped(self.added), grouped(self.total))
+    }
+}
+
+/// What `verify` found, in the shape of the contract.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// GUIDs held against the disk: those recorded as done, and others that have a file.
+    pub checked: u64,
+    /// Recorded, there and whole.
+    pub good: u64,
+    /// Recorded, but no file.
+    pub missing: u64,
+    /// A file that is not whole.
+    pub corrupt: u64,
+    /// A whole file that is not recorded.
+    pub unrecorded: u64,
+    /// Files of no GUID, temporary ones of dead runs among them.
+    pub stray: u64,
+    /// Of all that, what `--fix` mended.
+    pub fixed: u64,
+}
+
+impl VerifyReport {
+    /// Whether warehouse and disk agree now.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        self.missing + self.corrupt + self.unrecorded + self.stray == self.fixed
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{} checked, {} good\n", grouped(self.checked), grouped(self.good));
+        let rows = [
+            ("missing", self.missing, "recorded, but no file"),
+            ("corrupt", self.corrupt, "a file that is not whole"),
+            ("unrecorded", self.unrecorded, "a whole file that is not recorded"),
+            ("stray", self.stray, "a file of no image"),
+            ("fixed", self.fixed, ""),
+        ];
+        for (name, count, note) in rows.into_iter().filter(|(_, count, _)| *count > 0) {
+            row(&mut text, name, count, note);
+        }
+        text
+    }
+}
+
+/// What `merge` did.
+#[derive(Debug, Default, Serialize)]
+#[allow(missing_docs, reason = "each field is what its name says")]
+pub struct MergeReport {
+    pub run_id: String,
+    pub lines: u64,
+    pub done: u64,
+    pub failed: u64,
+    pub ignored: u64,
+    pub unknown: u64,
+    pub missing: u64,
+    pub torn: u64,
+}
+
+impl MergeReport {
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{} outcomes merged\n", grouped(self.lines));
+        let rows = [
+            ("done", self.done, "newly done"),
+            ("failed", self.failed, ""),
+            ("ignored", self.ignored, "failures older than what is known"),
+            ("unknown", self.unknown, "not in the table"),
+            ("missing", self.missing, "said to be home, but no file"),
+        ];
+        for (name, count, note) in rows.into_iter().filter(|(_, count, _)| *count > 0) {
+            row(&mut text, name, count, note);
+        }
+        text
+    }
+}
+
+/// A count with commas.
+#[must_use]
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the largest unit that leaves something before the dot.
+#[must_use]
+pub fn size(bytes: f64) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"];
+    let (mut number, mut unit) = (bytes, 0);
+    while number >= 999.5 && unit + 1 < units.len() {
+        number /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{number:.0} B") } else { format!("{number:.1} {}", units[unit]) }
+}
+
+/// A time that is only an estimate, to two units.
+#[must_use]
+pub fn rough(time: Duration) -> String {
+    let text = humantime::format_duration(Duration::from_secs(time.as_secs().max(1))).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn span(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds:.1} s") } else { rough(Duration::from_secs_f64(seconds.min(1e9))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!([0, 999, 1000, 12217, 1_234_567].map(grouped), ["0", "999", "1,000", "12,217", "1,234,567"]);
+        assert_eq!([0.0, 999.0, 1500.0, 260_800_000.0].map(size), ["0 B", "999 B", "1.5 kB", "260.8 MB"]);
+        assert_eq!(span(1.25), "1.2 s");
+        assert_eq!(span(3725.0), "1h 2m");
+    }
+}

@@ -1,0 +1,555 @@
+//! The run: hands out jobs, takes attempts back, records batches, and knows when it is over.
+//!
+//! Main sends a window of GUIDs ahead and one more for each that comes back. Both channels hold that window, so
+//! nothing is unbounded and nobody blocks: the workers have work while a batch is recorded. A GUID in back-off waits
+//! here with its due time, and a worker never sleeps for it. Ending is hanging up.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::thread::{self, ScopedJoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::error::{Error, ExitCode, Result};
+use crate::guid::Guid;
+use crate::ledger::{Closing, EarlyEnd, Ledger, Supply};
+use crate::manifest::{Status, Tally};
+use crate::outcome::{Attempt, Failure, Job, Kind, Outcome, Saved};
+use crate::retry::{self, Verdict};
+use crate::stop::{Reason, Stop};
+use crate::worker::{Tools, work};
+
+/// The fewest and the most GUIDs in flight.
+const WINDOW: (u64, u64) = (256, 4096);
+/// How long the workers should have work without being sent any: longer than a window on a large warehouse.
+const AHEAD_SECONDS: f64 = 2.0;
+/// How long what is in flight may take to end once the run is being stopped.
+const GRACE: Duration = Duration::from_secs(5);
+/// Outcomes that the failure rate is taken from.
+const RECENT: u32 = 100;
+/// So many TLS failures in a row, with no success before, mean that none will ever work.
+const TLS_FAILURES: u32 = 5;
+
+/// What a run has to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Threads, connections, requests in flight.
+    pub workers: usize,
+    /// Further attempts for transient failures.
+    pub retries: u32,
+    /// Record when so many outcomes have come, or after so long.
+    pub batch: usize,
+    /// See `batch`.
+    pub batch_time: Duration,
+    /// Stop when more than this share, in percent, of the last hundred failed; 100 is never.
+    pub max_failure_rate: f64,
+    /// GUIDs that the run expects to serve, for whoever watches.
+    pub expected: Option<u64>,
+}
+
+/// Who watches a run.
+pub trait Watch {
+    /// The counts have changed.
+    fn tick(&mut self, tally: &Tally, expected: Option<u64>);
+    /// A GUID's story has ended.
+    fn outcome(&mut self, outcome: &Outcome);
+    /// Something that the user should know, in one line.
+    fn notice(&mut self, line: &str);
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its counts.
+    pub tally: Tally,
+    /// The word in the run's row.
+    pub status: Status,
+    /// What the process exits with.
+    pub code: ExitCode,
+    /// Why it could not go on, if so.
+    pub error: Option<Error>,
+}
+
+/// Why a run ends before its natural end.
+enum Early {
+    Asked(Reason),
+    ComeBack(Duration),
+    Broken { error: Error, forgive: bool },
+}
+
+impl Early {
+    fn broken(error: Error) -> Self {
+        Self::Broken { error, forgive: false }
+    }
+
+    fn status(&self) -> Status {
+        match self {
+            Self::Asked(_) | Self::ComeBack(_) => Status::Interrupted,
+            Self::Broken { .. } => Status::Failed,
+        }
+    }
+
+    fn code(&self) -> ExitCode {
+        match self {
+            Self::Asked(Reason::Signal(signal)) => ExitCode::Signal(*signal),
+            Self::Asked(Reason::Runtime) | Self::ComeBack(_) => ExitCode::Partial,
+            Self::Broken { error, .. } => error.code(),
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Asked(Reason::Signal(signal)) => format!("stopped by signal {signal}"),
+            Self::Asked(Reason::Runtime) => "stopped by --max-runtime".into(),
+            Self::ComeBack(wait) => {
+                let wait = Duration::from_secs(wait.as_secs());
+                let at = humantime::format_rfc3339_seconds(SystemTime::now() + wait);
+                format!("the origin asks not to come back before {at}, in {}", humantime::format_duration(wait))
+            }
+            Self::Broken { error, .. } => error.line(),
+        }
+    }
+}
+
+/// Runs until nothing is pending, or until it has to end.
+///
+/// # Errors
+/// The books cannot be kept. Everything else that ends a run is in [`Ended`].
+pub fn run(
+    ledger: &mut dyn Ledger,
+    tools: Tools<'_>,
+    settings: &Settings,
+    stop: &Stop,
+    watch: &mut dyn Watch,
+    pending: u64,
+) -> Result<Ended> {
+    thread::scope(|scope| {
+        #[expect(clippy::cast_possible_truncation, reason = "a constant of a few thousand")]
+        let capacity = WINDOW.1 as usize;
+        let (job_sender, jobs) = bounded::<Job>(capacity);
+        let (attempt_sender, attempts) = bounded::<Attempt>(capacity);
+        let mut workers = Vec::with_capacity(settings.workers);
+        for number in 0..settings.workers {
+            let (jobs, attempts) = (jobs.clone(), attempt_sender.clone());
+            let name = format!("worker-{number}");
+            let spawned =
+                thread::Builder::new().name(name).spawn_scoped(scope, move || work(number, tools, &jobs, &attempts));
+            workers.push(spawned.map_err(|cause| Error::new("start", "worker", cause))?);
+        }
+        drop(attempt_sender);
+        let mut course = Course {
+            ledger,
+            tools,
+            settings,
+            watch,
+            tally: Tally { pending, ..Tally::default() },
+            started: Instant::now(),
+            batch: Vec::new(),
+            batch_since: Instant::now(),
+            durable: 0,
+            waiting: BinaryHeap::new(),
+            sequence: 0,
+            in_flight: 0,
+            exhausted: false,
+            dry: false,
+            left: false,
+            recent: Recent::default(),
+            tls_failures: 0,
+            early: None,
+        };
+        let driven = course.drive(&job_sender, &attempts, &workers, stop);
+        if let Err(error) = driven {
+            course.early = Some(Early::broken(error));
+        }
+        course.wind_down(job_sender, &jobs, &attempts)
+    })
+}
+
+/// A run under way.
+struct Course<'r> {
+    ledger: &'r mut dyn Ledger,
+    tools: Tools<'r>,
+    settings: &'r Settings,
+    watch: &'r mut dyn Watch,
+    tally: Tally,
+    started: Instant,
+    batch: Vec<Outcome>,
+    batch_since: Instant,
+    /// So many at the front of the batch have durable files.
+    durable: usize,
+    /// GUIDs in back-off, the one due first on top.
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    sequence: u64,
+    in_flight: u64,
+    /// The ledger has nothing more.
+    exhausted: bool,
+    /// The ledger has nothing before it is opened again.
+    dry: bool,
+    /// At the natural end something was pending that this run has not tried.
+    left: bool,
+    recent: Recent,
+    tls_failures: u32,
+    early: Option<Early>,
+}
+
+impl Course<'_> {
+    fn drive(
+        &mut self,
+        jobs: &Sender<Job>,
+        attempts: &Receiver<Attempt>,
+        workers: &[ScopedJoinHandle<'_, ()>],
+        stop: &Stop,
+    ) -> Result<()> {
+        loop {
+            let mut drained = 0;
+            while let Ok(attempt) = attempts.try_recv() {
+                self.settle(attempt);
+                drained += 1;
+            }
+            if let Some(reason) = stop.requested() {
+                self.early.get_or_insert(Early::Asked(reason));
+            }
+            // While the jobs' channel is open, a worker returns only by panicking.
+            if workers.iter().any(ScopedJoinHandle::is_finished) {
+                self.early.get_or_insert(Early::broken(Error::new("run", "worker", "it panicked")));
+            }
+            if self.early.is_some() {
+                return Ok(());
+            }
+            self.hand_out(jobs)?;
+            let idle = self.in_flight == 0 && self.waiting.is_empty();
+            if idle && self.exhausted {
+                match self.close(None)? {
+                    Closing::Closed { left } => {
+                        self.left = left;
+                        return Ok(());
+                    }
+                    Closing::More => self.exhausted = false,
+                    Closing::Later => {}
+                }
+            } else {
+                self.record_if_due(idle)?;
+            }
+            self.show();
+            self.wait(attempts, drained);
+        }
+    }
+
+    /// Fills the window: first with what is due again, then with what is new.
+    fn hand_out(&mut self, jobs: &Sender<Job>) -> Result<()> {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped"
+        )]
+        let ahead = (self.tally.done() as f64 / self.started.elapsed().as_secs_f64() * AHEAD_SECONDS) as u64;
+        let window = ahead.clamp(WINDOW.0, WINDOW.1);
+        let now = Instant::now();
+        while self.in_flight < window {
+            let job = match self.waiting.peek() {
+                Some(Reverse(first)) if first.due <= now => self.waiting.pop().map(|Reverse(first)| first.job),
+                _ => self.next()?,
+            };
+            let Some(job) = job else { break };
+            // The channel holds more than the window, so that this never blocks.
+            if jobs.send(job).is_err() {
+                break;
+            }
+            self.in_flight += 1;
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<Job>> {
+        self.dry = false;
+        while !self.exhausted {
+            match self.ledger.next()? {
+                Supply::Job(job) => return Ok(Some(job)),
+                Supply::Refused(outcome) => self.conclude(outcome),
+                Supply::Wait => break,
+                Supply::Dry => {
+                    self.dry = true;
+                    break;
+                }
+                Supply::End => self.exhausted = true,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decides what an attempt means.
+    fn settle(&mut self, attempt: Attempt) {
+        self.in_flight -= 1;
+        let Attempt { job, result } = attempt;
+        let failure = match result {
+            Ok(saved) => {
+                self.tls_failures = 0;
+                return self.end(job, Ok(saved));
+            }
+            Err(failure) => failure,
+        };
+        if failure.kind == Kind::Disk {
+            let error = Error::new("save", "file", &failure.message)
+                .with_way_out("what was fetched before is recorded; make room or mend the disk, and run again");
+            self.early.get_or_insert(Early::broken(error));
+        }
+        self.tls_failures = if failure.kind == Kind::Tls { self.tls_failures + 1 } else { 0 };
+        if self.tls_failures >= TLS_FAILURES && self.tally.fetched == 0 {
+            let url = self.tools.url(&job).unwrap_or_default();
+            let error = Error::new("fetch", url, format!("{TLS_FAILURES} TLS failures in a row: {}", failure.message));
+            self.early.get_or_insert(Early::broken(error.with_way_out("see --ca-cert and SSL_CERT_FILE")));
+        }
+        match retry::decide(job.attempts, self.settings.retries, &failure, fastrand::f64()) {
+            Verdict::After(_) if failure.kind == Kind::Disk => self.end(job, Err(failure)),
+            Verdict::After(wait) => {
+                self.sequence += 1;
+                let waiting = Waiting { due: Instant::now() + wait, sequence: self.sequence, job };
+                self.waiting.push(Reverse(waiting));
+            }
+            Verdict::GiveUp => self.end(job, Err(failure)),
+            Verdict::EndRun(wait) => {
+                self.early.get_or_insert(Early::ComeBack(wait));
+                self.end(job, Err(failure));
+            }
+        }
+    }
+
+    fn end(&mut self, job: Job, result: std::result::Result<Saved, Failure>) {
+        let url = self.tools.url(&job).map(String::into_boxed_str);
+        let (attempts, spent) = (job.attempts, job.spent);
+        let id = job.guid.into_text();
+        self.conclude(Outcome { id, url, attempts, spent, finished_at: SystemTime::now(), result });
+    }
+
+    /// A GUID's story is over: it is counted, and joins the batch.
+    fn conclude(&mut self, outcome: Outcome) {
+        self.tally.count(&outcome);
+        self.watch.outcome(&outcome);
+        self.recent.push(outcome.result.is_err());
+        if let Some(share) = self
+            .recent
+            .failed_percent()
+            .filter(|share| *share > self.settings.max_failure_rate && self.settings.max_failure_rate < 100.0)
+        {
+            let cause = format!("{share} % of the last {RECENT} failed");
+            let error = Error::new("fetch", "failure rate", cause)
+                .with_way_out("look at what failed, or allow more with --max-failure-rate");
+            self.early.get_or_insert(Early::Broken { error, forgive: true });
+        }
+        if self.batch.is_empty() {
+            self.batch_since = Instant::now();
+        }
+        self.batch.push(outcome);
+    }
+
+    fn record_if_due(&mut self, idle: bool) -> Result<()> {
+        let full = self.batch.len() >= self.settings.batch;
+        let old = !self.batch.is_empty() && self.batch_since.elapsed() >= self.settings.batch_time;
+        if !(full || old || self.dry) || !self.ledger.is_ready() {
+            return Ok(());
+        }
+        self.make_durable()?;
+        self.count_requests();
+        if self.ledger.record(&self.batch, &self.tally, idle && self.dry)? {
+            self.batch.clear();
+            self.durable = 0;
+        }
+        Ok(())
+    }
+
+    /// Nothing is recorded whose file a power cut could take away.
+    fn make_durable(&mut self) -> Result<()> {
+        let saved = self.batch[self.durable..].iter().filter(|outcome| outcome.result.is_ok());
+        let guids: Vec<Guid> = saved.filter_map(|outcome| Guid::new(outcome.id.clone()).ok()).collect();
+        self.tools.store.sync(guids.iter())?;
+        self.durable = self.batch.len();
+        Ok(())
+    }
+
+    fn close(&mut self, early: Option<&EarlyEnd>) -> Result<Closing> {
+        if early.is_none() && !self.ledger.is_ready() && !self.batch.is_empty() && self.durable == self.batch.len() {
+            return Ok(Closing::Later);
+        }
+        self.make_durable()?;
+        self.count_requests();
+        let closing = self.ledger.finish(&self.batch, &self.tally, early)?;
+        if closing != Closing::Later {
+            self.batch.clear();
+            self.durable = 0;
+        }
+        Ok(closing)
+    }
+
+    fn count_requests(&mut self) {
+        self.tally.requests = self.tools.origin.requests();
+        self.tally.connections = self.tools.origin.connections();
+    }
+
+    fn show(&mut self) {
+        self.count_requests();
+        self.watch.tick(&self.tally, self.settings.expected);
+    }
+
+    /// Waits for something to do. While attempts come in fast it sleeps a little and takes many at once, because
+    /// being woken for each costs more than all the rest of the bookkeeping.
+    fn wait(&mut self, attempts: &Receiver<Attempt>, drained: u32) {
+        if drained > 2 {
+            thread::sleep(Duration::from_millis(4));
+            return;
+        }
+        let mut limit = Duration::from_millis(50);
+        if let Some(Reverse(first)) = self.waiting.peek() {
+            limit = limit.min(first.due.saturating_duration_since(Instant::now()));
+        }
+        if let Ok(attempt) = attempts.recv_timeout(limit) {
+            self.settle(attempt);
+        }
+    }
+
+    /// Stops the workers, takes in what they still bring home, and closes the books.
+    fn wind_down(mut self, jobs: Sender<Job>, queue: &Receiver<Job>, attempts: &Receiver<Attempt>) -> Result<Ended> {
+        let Some(early) = self.early.take() else {
+            drop(jobs);
+            self.show();
+            let (status, code) = self.tally.verdict(self.left);
+            return Ok(Ended { tally: self.tally, status, code, error: None });
+        };
+        if !matches!(early, Early::Broken { .. }) {
+            self.watch.notice(&early.words());
+        }
+        self.tools.pace.halt();
+        drop(jobs);
+        while queue.try_recv().is_ok() {}
+        self.take_in_the_last(attempts);
+        let end = EarlyEnd {
+            status: early.status(),
+            error: matches!(early, Early::Broken { .. } | Early::ComeBack(_)).then(|| early.words()),
+            forgive: matches!(early, Early::Broken { forgive: true, .. }),
+        };
+        let closed = self.close_early(&end, &early);
+        self.show();
+        let (status, code) = (early.status(), early.code());
+        let error = match (early, closed) {
+            // The first error is the one to report.
+            (Early::Broken { error, .. }, _) => Some(error),
+            (_, Err(error)) => return Err(error),
+            (_, Ok(())) => None,
+        };
+        Ok(Ended { tally: self.tally, status, code, error })
+    }
+
+    /// What is in flight may end; after the grace it is cut off, and stays pending.
+    fn take_in_the_last(&mut self, attempts: &Receiver<Attempt>) {
+        let deadline = Instant::now() + GRACE;
+        let mut cut_off = false;
+        loop {
+            match attempts.recv_deadline(if cut_off { Instant::now() + GRACE } else { deadline }) {
+                Ok(Attempt { job, result: Ok(saved) }) => self.end(job, Ok(saved)),
+                Ok(Attempt { job, result: Err(failure) }) if !cut_off && !failure.is_transient() => {
+                    self.end(job, Err(failure));
+                }
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) if cut_off => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    cut_off = true;
+                    self.tools.origin.shut_down();
+                }
+            }
+        }
+    }
+
+    fn close_early(&mut self, end: &EarlyEnd, early: &Early) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            match self.close(Some(end)) {
+                Ok(Closing::Later) if matches!(early, Early::Asked(Reason::Signal(_))) && started.elapsed() > GRACE => {
+                    let files = self.batch.len();
+                    let line = format!(
+                        "the warehouse is locked: {files} outcomes are not recorded; the next run finds the files"
+                    );
+                    self.watch.notice(&line);
+                    return Ok(());
+                }
+                Ok(Closing::Later) => thread::sleep(Duration::from_millis(20)),
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A GUID in back-off.
+struct Waiting {
+    due: Instant,
+    /// Tells apart what is due at the same instant.
+    sequence: u64,
+    job: Job,
+}
+
+impl Waiting {
+    fn key(&self) -> (Instant, u64) {
+        (self.due, self.sequence)
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// Which of the last hundred outcomes failed, a bit each.
+#[derive(Debug, Default)]
+struct Recent {
+    bits: u128,
+    count: u32,
+}
+
+impl Recent {
+    fn push(&mut self, failed: bool) {
+        self.bits = (self.bits << 1 | u128::from(failed)) & ((1 << RECENT) - 1);
+        self.count = (self.count + 1).min(RECENT);
+    }
+
+    /// The share of failures, once there have been a hundred outcomes.
+    fn failed_percent(&self) -> Option<f64> {
+        (self.count == RECENT).then(|| f64::from(self.bits.count_ones()) * 100.0 / f64::from(RECENT))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failure_rate_is_that_of_the_last_hundred() {
+        let mut recent = Recent::default();
+        for _ in 0..99 {
+            recent.push(true);
+        }
+        assert_eq!(recent.failed_percent(), None);
+        recent.push(false);
+        assert_eq!(recent.failed_percent(), Some(99.0));
+        for _ in 0..60 {
+            recent.push(false);
+        }
+        assert_eq!(recent.failed_percent(), Some(39.0));
+    }
+}

@@ -1,0 +1,238 @@
+//! The warehouse: the DuckDB file that says what is pending and is told what came of it.
+//!
+//! This folder alone names duckdb. The file is open only inside a [`Window`], which is short, so that
+//! other programs can use it between two of them. It does not know how images are fetched.
+
+mod load;
+mod pending;
+mod record;
+mod report;
+mod tables;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use duckdb::{AccessMode, Config, Connection};
+
+use crate::error::{Error, ExitCode, Result};
+
+pub use load::{LoadReport, Source, load};
+pub use pending::{PendingRow, Selection, UrlSource};
+pub use record::{Merged, OwnTables, RunEnd};
+pub use report::{RunRow, Standing};
+pub use tables::{Name, Shape, Tables};
+pub use verify::{Claim, Claims};
+
+/// Memory that DuckDB may use for one window: enough to update a table of ten million rows, little beside it.
+const MEMORY_LIMIT: &str = "256MiB";
+/// More threads make no window shorter at the sizes that matter, and each is made anew for every window.
+const MOST_THREADS: usize = 4;
+
+/// How long to wait before trying a locked warehouse again, while there is nothing else to do.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
+
+/// What a window is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Others may read at the same time.
+    Read,
+    /// Nobody else may have the file open.
+    Write,
+}
+
+/// Where the warehouse is, and how its tables are called.
+#[derive(Debug, Clone)]
+pub struct Warehouse {
+    file: PathBuf,
+    tables: Tables,
+}
+
+/// The warehouse while it is open.
+#[derive(Debug)]
+pub struct Window<'w> {
+    connection: Connection,
+    tables: &'w Tables,
+    file: &'w Path,
+    opened: Instant,
+}
+
+/// What came of an attempt to open the warehouse.
+#[derive(Debug)]
+pub enum Opened<'w> {
+    /// It is open.
+    Window(Window<'w>),
+    /// Another program has it; the error says who, and has exit code 75.
+    Locked(Error),
+}
+
+impl Warehouse {
+    /// A warehouse that must exist.
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub fn new(file: PathBuf, tables: Tables) -> Result<Self> {
+        // Asked without opening it: closing a file drops this process's locks on it, DuckDB's too.
+        match std::fs::metadata(&file) {
+            Ok(found) if found.is_dir() => Err(Error::new("open warehouse", file.display(), "it is a folder")),
+            Ok(_) => Ok(Self { file, tables }),
+            Err(cause) => Err(Error::new("open warehouse", file.display(), cause)
+                .with_way_out(format!("make one with: toller load --warehouse {} GUIDS", file.display()))),
+        }
+    }
+
+    /// Tries once to open it.
+    ///
+    /// # Errors
+    /// Anything but another program's lock.
+    pub fn open(&self, access: Access) -> Result<Opened<'_>> {
+        let opened = Instant::now();
+        match config(access).and_then(|config| Connection::open_with_flags(&self.file, config)) {
+            Ok(connection) => Ok(Opened::Window(Window { connection, tables: &self.tables, file: &self.file, opened })),
+            Err(cause) => self.not_opened(&cause),
+        }
+    }
+
+    /// Opens it, trying again for `patience` while another program has it. `None` when `stop` says so.
+    ///
+    /// # Errors
+    /// As [`Warehouse::open`]; and exit code 75 when the patience is over.
+    pub fn open_within(
+        &self,
+        access: Access,
+        patience: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Window<'_>>> {
+        patiently(patience, stop, || self.open(access))
+    }
+
+    /// Opens the warehouse for reading and gives what `read` takes from it.
+    ///
+    /// # Errors
+    /// As [`Warehouse::open_within`], and those of `read`.
+    pub fn read<T>(&self, patience: Duration, read: impl FnOnce(&Window<'_>) -> Result<T>) -> Result<T> {
+        self.with(Access::Read, patience, read)
+    }
+
+    /// Opens the warehouse for writing and gives what `write` makes of it.
+    ///
+    /// # Errors
+    /// As [`Warehouse::open_within`], and those of `write`.
+    pub fn write<T>(&self, patience: Duration, write: impl FnOnce(&Window<'_>) -> Result<T>) -> Result<T> {
+        self.with(Access::Write, patience, write)
+    }
+
+    fn with<T>(&self, access: Access, patience: Duration, work: impl FnOnce(&Window<'_>) -> Result<T>) -> Result<T> {
+        let Some(window) = self.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
+        let value = work(&window)?;
+        window.close()?;
+        Ok(value)
+    }
+
+    /// The names of its tables.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    fn not_opened(&self, cause: &duckdb::Error) -> Result<Opened<'_>> {
+        let words = cause.to_string();
+        let error = |cause: &str| Error::new("open warehouse", self.file.display(), cause);
+        // DuckDB has no code for it: "Could not set lock on file ...: Conflicting lock is held in PROGRAM (PID 1)".
+        if words.contains("Could not set lock on file") {
+            let holder =
+                words.split("held in ").nth(1).and_then(|rest| rest.split_once(" by user").or(rest.split_once(". ")));
+            let cause = match holder {
+                Some((holder, _)) => format!("locked by {holder}"),
+                None => "locked by another program".into(),
+            };
+            let busy = error(&cause).with_code(ExitCode::Busy);
+            return Ok(Opened::Locked(
+                busy.with_way_out("run again when it has ended, or wait longer with --lock-wait"),
+            ));
+        }
+        Err(error(&plain(&words)))
+    }
+}
+
+/// Tries until the lock is gone, the patience is over, or `stop` says so (`None`).
+fn patiently<'w>(
+    patience: Duration,
+    stop: &dyn Fn() -> bool,
+    mut open: impl FnMut() -> Result<Opened<'w>>,
+) -> Result<Option<Window<'w>>> {
+    let started = Instant::now();
+    loop {
+        match open()? {
+            Opened::Window(window) => return Ok(Some(window)),
+            Opened::Locked(error) if started.elapsed() >= patience => return Err(error),
+            Opened::Locked(_) if stop() => return Ok(None),
+            Opened::Locked(_) => std::thread::sleep(TRY_AGAIN),
+        }
+    }
+}
+
+fn config(access: Access) -> duckdb::Result<Config> {
+    let mode = match access {
+        Access::Read => AccessMode::ReadOnly,
+        Access::Write => AccessMode::ReadWrite,
+    };
+    settings(Config::default().access_mode(mode)?)
+}
+
+/// What every connection is opened with: nothing is looked for outside, and little memory is used.
+fn settings(config: Config) -> duckdb::Result<Config> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+    config
+        .with("autoinstall_known_extensions", "false")?
+        .with("autoload_known_extensions", "false")?
+        .with("memory_limit", MEMORY_LIMIT)?
+        .threads(i64::try_from(threads).unwrap_or(1))
+}
+
+/// DuckDB's message in one line, without the pointer into the statement that follows it.
+fn plain(words: &str) -> String {
+    let words = words.split("\n\nLINE ").next().unwrap_or(words);
+    let words = words.split(" LINE 1:").next().unwrap_or(words);
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Microseconds since 1970, which is how times cross into SQL.
+fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+impl Window<'_> {
+    /// Closes the file and says how long it was held.
+    ///
+    /// # Errors
+    /// DuckDB could not write what it had left to write.
+    pub fn close(self) -> Result<Duration> {
+        let (file, opened) = (self.file, self.opened);
+        self.connection
+            .close()
+            .map_err(|(_, cause)| Error::new("close warehouse", file.display(), plain(&cause.to_string())))?;
+        Ok(opened.elapsed())
+    }
+
+    /// Runs statements in one transaction: all of them, or none.
+    fn transaction<T>(&self, operation: &str, work: impl FnOnce() -> duckdb::Result<T>) -> Result<T> {
+        let run = || {
+            self.connection.execute_batch("BEGIN")?;
+            match work() {
+                Ok(value) => self.connection.execute_batch("COMMIT").map(|()| value),
+                Err(error) => {
+                    // The error that matters is the first; a rollback that fails changes nothing about it.
+                    let _ = self.connection.execute_batch("ROLLBACK");
+                    Err(error)
+                }
+            }
+        };
+        run().map_err(|cause| self.error(operation, &cause))
+    }
+
+    fn error(&self, operation: &str, cause: &duckdb::Error) -> Error {
+        Error::new(operation, self.file.display(), plain(&cause.to_string()))
+    }
+}

@@ -1,0 +1,359 @@
+//! Writing: toller's own tables, the run's row, and a batch of outcomes in one transaction.
+
+use std::time::{Duration, SystemTime};
+
+use duckdb::params;
+
+use crate::error::{Error, Result};
+use crate::machine;
+use crate::manifest::{RunManifest, Status, Tally};
+use crate::outcome::{Outcome, Saved};
+
+use super::tables::{FAILURE_COLUMNS, MANIFEST_COLUMNS, Name, quote};
+use super::{Shape, Window, micros};
+
+/// toller's own tables as they are to be used in this warehouse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnTables {
+    /// One row a run.
+    pub manifest: Name,
+    /// What the user should know: another program's table stands where ours would.
+    pub notice: Option<String>,
+}
+
+/// How a run's row is closed.
+#[derive(Debug, Clone)]
+pub struct RunEnd {
+    /// The last word about it.
+    pub status: Status,
+    /// Why it could not go on.
+    pub error: Option<String>,
+    /// Its failures are not taken for good: a blocked client is not a hundred missing images.
+    pub forgive: bool,
+}
+
+/// What a merge did with a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// GUIDs that the table does not know.
+    pub unknown: u64,
+    /// Failures that were older than what is known.
+    pub ignored: u64,
+    /// Rows of the user's table that changed.
+    pub changed: u64,
+}
+
+/// How long a `running` row may go without news before another run takes it for dead.
+const DAY_MICROS: i64 = 86_400 * 1_000_000;
+
+impl Window<'_> {
+    /// Which table takes the runs, and whether the failures' table is ours.
+    ///
+    /// # Errors
+    /// A table that was named, or the failures' table, belongs to another program.
+    pub fn own_tables(&self) -> Result<OwnTables> {
+        let tables = self.tables;
+        let strange = |name: &Name, lacking: &[&str], option: &str| {
+            let cause = format!("table {name} is not toller's: it lacks {}", lacking.join(", "));
+            Error::new("warehouse", self.file.display(), cause).with_way_out(format!("name another with {option}"))
+        };
+        let lacking = self.lacking(&tables.failure, &FAILURE_COLUMNS)?;
+        if !lacking.is_empty() {
+            return Err(strange(&tables.failure, &lacking, "--failure-table"));
+        }
+        let lacking = self.lacking(&tables.manifest, &MANIFEST_COLUMNS)?;
+        if lacking.is_empty() {
+            return Ok(OwnTables { manifest: tables.manifest.clone(), notice: None });
+        }
+        let other = tables.manifest.prefixed("toller_");
+        if tables.manifest_named || !self.lacking(&other, &MANIFEST_COLUMNS)?.is_empty() {
+            return Err(strange(&tables.manifest, &lacking, "--manifest-table"));
+        }
+        let notice = format!("table {} is another program's and is left alone; runs go to {other}", tables.manifest);
+        Ok(OwnTables { manifest: other, notice: Some(notice) })
+    }
+
+    /// Makes toller's own tables where they are missing.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written.
+    pub fn make_own_tables(&self, own: &OwnTables, shape: &Shape) -> Result<()> {
+        let failure = &self.tables.failure;
+        let complete = self.columns(&own.manifest)?.iter().any(|(column, _)| column == "expect");
+        if complete && !self.columns(failure)?.is_empty() {
+            return Ok(());
+        }
+        let schema = include_str!("schema.sql")
+            .replace("{manifest}", &own.manifest.quoted())
+            .replace("{failure}", &failure.quoted())
+            .replace("{id_type}", &shape.id_type);
+        let column = format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS expect VARCHAR", own.manifest.quoted());
+        self.transaction("make tables", || {
+            self.connection.execute_batch(&schema)?;
+            self.connection.execute_batch(&column)
+        })?;
+        // Checkpointed by itself, so that no kill can leave it to be replayed together with rows.
+        self.connection.execute_batch("CHECKPOINT").map_err(|cause| self.error("make tables", &cause))
+    }
+
+    /// Opens the row of a run, and closes those of runs that are dead: with our destination's lock in our
+    /// hands none of its other rows can be alive.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written.
+    pub fn open_run(&self, own: &OwnTables, run: &RunManifest, pending: u64, holds_lock: bool) -> Result<()> {
+        let manifest = own.manifest.quoted();
+        let now = micros(SystemTime::now());
+        let dest = run.dest.as_ref().map(|dest| dest.to_string_lossy().into_owned());
+        let dead = self.dead_runs(&manifest, run, dest.as_deref().filter(|_| holds_lock), now)?;
+        let insert = format!(
+            "INSERT INTO {manifest} (run_id, started_at, updated_at, status, pending, fetched, reused, failed, bytes, requests, \
+             connections, workers, url, dest, extension, fanout, host, pid, version, expect) VALUES (?, make_timestamp(?), \
+             make_timestamp(?), 'running', ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        );
+        let close = format!(
+            "UPDATE {manifest} SET status = 'abandoned', finished_at = make_timestamp(?) WHERE run_id = ? AND status = 'running'"
+        );
+        self.transaction("open run", || {
+            for run_id in &dead {
+                self.connection.execute(&close, params![now, run_id])?;
+            }
+            self.connection.execute(
+                &insert,
+                params![
+                    run.run_id,
+                    micros(run.started_at),
+                    now,
+                    number(pending),
+                    i32::try_from(run.workers).unwrap_or(i32::MAX),
+                    run.url,
+                    dest,
+                    run.extension,
+                    run.fanout.map(i32::from),
+                    run.host,
+                    i64::from(std::process::id()),
+                    env!("CARGO_PKG_VERSION"),
+                    run.expect,
+                ],
+            )
+        })?;
+        Ok(())
+    }
+
+    fn dead_runs(&self, manifest: &str, run: &RunManifest, dest: Option<&str>, now: i64) -> Result<Vec<String>> {
+        let sql = format!(
+            "SELECT run_id::VARCHAR, host::VARCHAR, pid::BIGINT, dest::VARCHAR, epoch_us(coalesce(updated_at, started_at)) \
+             FROM {manifest} WHERE status = 'running'"
+        );
+        let query = || -> duckdb::Result<Vec<String>> {
+            let mut statement = self.connection.prepare(&sql)?;
+            let rows = statement.query_map([], |row| {
+                let (id, host, pid): (String, Option<String>, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let (its_dest, updated): (Option<String>, Option<i64>) = (row.get(3)?, row.get(4)?);
+                let gone = host.as_deref() == Some(&run.host) && !pid.is_some_and(machine::is_alive);
+                let ours = dest.is_some() && its_dest.as_deref() == dest;
+                let old = updated.is_none_or(|updated| updated < now - DAY_MICROS);
+                Ok((gone || ours || old).then_some(id))
+            })?;
+            rows.filter_map(duckdb::Result::transpose).collect()
+        };
+        query().map_err(|cause| self.error("read runs", &cause))
+    }
+
+    /// Records a batch: what succeeded is done, what failed stands in the failures' table, the run's row is current.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written; then nothing of the batch is recorded.
+    pub fn record(
+        &self,
+        own: &OwnTables,
+        shape: &Shape,
+        run_id: &str,
+        batch: &[Outcome],
+        tally: &Tally,
+        end: Option<&RunEnd>,
+    ) -> Result<()> {
+        self.stage(batch)?;
+        self.transaction("record", || {
+            self.apply(shape, run_id, batch.iter().any(|outcome| outcome.result.is_err()))?;
+            self.update_run(own, run_id, tally, end)
+        })
+    }
+
+    /// Records what a `pipe` printed: like [`Window::record`], but leaves alone what is known better already.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written; then nothing of the batch is recorded.
+    pub fn merge(
+        &self,
+        own: &OwnTables,
+        shape: &Shape,
+        run_id: &str,
+        batch: &[Outcome],
+        tally: &mut Tally,
+    ) -> Result<Merged> {
+        self.stage(batch)?;
+        let tables = self.tables;
+        let (table, failure, id) = (tables.table.quoted(), tables.failure.quoted(), quote(&tables.id));
+        let (done, kind) = (quote(&tables.done), &shape.id_type);
+        self.transaction("merge", || {
+            let unknown = self.connection.execute(
+                &format!("DELETE FROM temp.outcome WHERE TRY_CAST(id AS {kind}) IS NULL OR TRY_CAST(id AS {kind}) NOT IN (SELECT {id} FROM {table} WHERE {id} IS NOT NULL)"),
+                [],
+            )?;
+            let ignored = self.connection.execute(
+                &format!(
+                    "DELETE FROM temp.outcome WHERE NOT ok AND (id::{kind} NOT IN (SELECT {id} FROM {table} \
+                     WHERE {id} IS NOT NULL AND NOT coalesce({done}, false)) OR EXISTS (SELECT 1 FROM {failure} AS f \
+                     WHERE f.source_image_id = id::{kind} AND f.failed_at >= make_timestamp(finished_at)))"
+                ),
+                [],
+            )?;
+            let counts: (i64, i64, i64) = self.connection.query_row(
+                "SELECT count(*) FILTER (NOT ok), count(*) FILTER (NOT ok AND NOT permanent), count(*) FILTER (ok) FROM temp.outcome",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )?;
+            let changed = self.apply(shape, run_id, counts.0 > 0)?;
+            tally.failed += u64::try_from(counts.0).unwrap_or(0);
+            tally.transient += u64::try_from(counts.1).unwrap_or(0);
+            tally.fetched += u64::try_from(counts.2).unwrap_or(0);
+            self.update_run(own, run_id, tally, None)?;
+            Ok(Merged { unknown: unknown as u64, ignored: ignored as u64, changed: changed as u64 })
+        })
+    }
+
+    /// Puts a batch into a table that lives in memory, where SQL can reach it.
+    pub(super) fn stage(&self, batch: &[Outcome]) -> Result<()> {
+        let stage = || -> duckdb::Result<()> {
+            self.connection.execute_batch(
+                "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, ok BOOLEAN, url VARCHAR, kind VARCHAR, http_status INTEGER, \
+                 message VARCHAR, attempts BIGINT, permanent BOOLEAN, finished_at BIGINT)",
+            )?;
+            let mut rows = self.connection.appender_to_catalog_and_db("outcome", "temp", "main")?;
+            for outcome in batch {
+                let failure = outcome.result.as_ref().err();
+                rows.append_row(params![
+                    &*outcome.id,
+                    failure.is_none(),
+                    outcome.url.as_deref().filter(|_| failure.is_some()),
+                    failure.map(|failure| failure.kind.name()),
+                    failure.and_then(|failure| failure.http_status),
+                    failure.map(|failure| failure.message.as_str()),
+                    outcome.attempts,
+                    failure.is_some_and(|failure| !failure.is_transient()),
+                    micros(outcome.finished_at),
+                ])?;
+            }
+            rows.flush()
+        };
+        stage().map_err(|cause| self.error("record", &cause))
+    }
+
+    /// Makes what is staged as good done, or pending again; gives the number of rows that changed.
+    pub(super) fn set_done(&self, shape: &Shape, done: bool) -> duckdb::Result<usize> {
+        let tables = self.tables;
+        let (id, column) = (quote(&tables.id), quote(&tables.done));
+        let now = micros(SystemTime::now());
+        let updated = match &shape.updated_type {
+            None => String::new(),
+            // Without the ICU extension nothing else turns a moment into this type.
+            Some(zoned) if zoned.contains("ZONE") => {
+                format!(", {} = to_timestamp({now} / 1000000.0)", quote(&tables.updated))
+            }
+            Some(plain) => format!(", {} = make_timestamp({now})::{plain}", quote(&tables.updated)),
+        };
+        let sql = format!(
+            "UPDATE {table} SET {column} = {done}{updated} WHERE {id} IN (SELECT id::{kind} FROM temp.outcome WHERE ok) \
+             AND coalesce({column}, false) <> {done}",
+            table = tables.table.quoted(),
+            kind = shape.id_type,
+        );
+        self.connection.execute(&sql, [])
+    }
+
+    /// Applies what is staged; gives the number of rows of the user's table that changed.
+    pub(super) fn apply(&self, shape: &Shape, run_id: &str, failures: bool) -> duckdb::Result<usize> {
+        let failure = self.tables.failure.quoted();
+        let kind = &shape.id_type;
+        let changed = self.set_done(shape, true)?;
+        if failures {
+            self.connection.execute_batch(&format!(
+                "CREATE OR REPLACE TEMP TABLE failed AS SELECT o.*, coalesce(max(f.attempts), 0) AS before \
+                 FROM temp.outcome AS o LEFT JOIN {failure} AS f ON f.source_image_id = o.id::{kind} WHERE NOT o.ok GROUP BY ALL"
+            ))?;
+        }
+        // Asked first, because a DELETE writes to the log even where it finds nothing.
+        let known: bool = self.connection.query_row(
+            &format!("SELECT EXISTS (FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.outcome))"),
+            [],
+            |row| row.get(0),
+        )?;
+        if known {
+            let sql = format!("DELETE FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.outcome)");
+            self.connection.execute(&sql, [])?;
+        }
+        if failures {
+            self.connection.execute(
+                &format!(
+                    "INSERT INTO {failure} (source_image_id, url, kind, http_status, message, attempts, permanent, run_id, failed_at) \
+                     SELECT id::{kind}, url, kind, http_status, message, attempts + before, permanent, ?, make_timestamp(finished_at) \
+                     FROM temp.failed"
+                ),
+                params![run_id],
+            )?;
+        }
+        Ok(changed)
+    }
+
+    /// Brings the run's row up to date, and closes it at its end.
+    fn update_run(&self, own: &OwnTables, run_id: &str, tally: &Tally, end: Option<&RunEnd>) -> duckdb::Result<()> {
+        let now = micros(SystemTime::now());
+        let manifest = own.manifest.quoted();
+        self.connection.execute(
+            &format!(
+                "UPDATE {manifest} SET updated_at = make_timestamp(?), fetched = ?, reused = ?, failed = ?, bytes = ?, requests = ?, \
+                 connections = ? WHERE run_id = ?"
+            ),
+            params![
+                now,
+                number(tally.fetched),
+                number(tally.reused),
+                number(tally.failed),
+                number(tally.bytes),
+                number(tally.requests),
+                number(tally.connections),
+                run_id
+            ],
+        )?;
+        let Some(end) = end else { return Ok(()) };
+        self.connection.execute(
+            &format!("UPDATE {manifest} SET status = ?, finished_at = make_timestamp(?), error = ? WHERE run_id = ?"),
+            params![end.status.word(), now, end.error, run_id],
+        )?;
+        if end.forgive {
+            let failure = self.tables.failure.quoted();
+            self.connection
+                .execute(&format!("UPDATE {failure} SET permanent = false WHERE run_id = ?"), params![run_id])?;
+        }
+        Ok(())
+    }
+
+    /// Closes the row of a merge.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written.
+    pub fn close_run(&self, own: &OwnTables, run_id: &str, tally: &Tally, end: &RunEnd) -> Result<()> {
+        self.transaction("close run", || self.update_run(own, run_id, tally, Some(end)))
+    }
+}
+
+fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A GUID staged as good, whatever its story.
+pub(super) fn claimed(id: Box<str>) -> Outcome {
+    let result = Ok(Saved { bytes: 0, reused: true });
+    Outcome { id, url: None, attempts: 0, spent: Duration::ZERO, finished_at: SystemTime::now(), result }
+}

@@ -1,0 +1,257 @@
+//! How the tables are called and what they look like: names from the user, shapes from the catalogue.
+//!
+//! Names are quoted as identifiers, never pasted. What does not fit is said before anything is written.
+
+use crate::error::{Error, Result};
+
+use super::Window;
+
+/// A table's name, with its schema where the user gave one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    schema: Option<String>,
+    table: String,
+}
+
+impl Name {
+    /// Splits `schema.table` at its first dot.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.split_once('.') {
+            Some((schema, table)) => Self { schema: Some(schema.into()), table: table.into() },
+            None => Self { schema: None, table: text.into() },
+        }
+    }
+
+    /// The name for SQL.
+    #[must_use]
+    pub fn quoted(&self) -> String {
+        match &self.schema {
+            Some(schema) => format!("{}.{}", quote(schema), quote(&self.table)),
+            None => quote(&self.table),
+        }
+    }
+
+    /// The same table name behind a prefix, in the same schema.
+    #[must_use]
+    pub fn prefixed(&self, prefix: &str) -> Self {
+        Self { schema: self.schema.clone(), table: format!("{prefix}{}", self.table) }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.table),
+            None => f.write_str(&self.table),
+        }
+    }
+}
+
+/// Quotes an identifier for SQL.
+#[must_use]
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes a text for SQL.
+#[must_use]
+pub fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// What the tables and columns are called in this warehouse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tables {
+    /// The user's table.
+    pub table: Name,
+    /// Its GUIDs.
+    pub id: String,
+    /// True when the thumbnail is home.
+    pub done: String,
+    /// When that changed.
+    pub updated: String,
+    /// The user named that column, so that it must be there.
+    pub updated_named: bool,
+    /// One row a run.
+    pub manifest: Name,
+    /// The user named that table, so that no other may take its place.
+    pub manifest_named: bool,
+    /// What stands failed.
+    pub failure: Name,
+}
+
+/// The columns that `run_manifest` must have to be toller's.
+pub const MANIFEST_COLUMNS: [&str; 21] = [
+    "run_id",
+    "started_at",
+    "updated_at",
+    "finished_at",
+    "status",
+    "pending",
+    "fetched",
+    "reused",
+    "failed",
+    "bytes",
+    "requests",
+    "connections",
+    "workers",
+    "url",
+    "dest",
+    "extension",
+    "fanout",
+    "host",
+    "pid",
+    "version",
+    "error",
+];
+
+/// The columns that `thumb_failure` must have to be toller's.
+pub const FAILURE_COLUMNS: [&str; 9] =
+    ["source_image_id", "url", "kind", "http_status", "message", "attempts", "permanent", "run_id", "failed_at"];
+
+/// What the user's table looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// The id column's type.
+    pub id_type: String,
+    /// The type of the column that takes the time, where there is one.
+    pub updated_type: Option<String>,
+    /// A key or an index says that no id is there twice.
+    pub unique: bool,
+}
+
+/// A table's columns and their types.
+pub type Columns = Vec<(String, String)>;
+
+/// The type of one of them; DuckDB's names know no case.
+pub fn type_of<'c>(columns: &'c Columns, name: &str) -> Option<&'c str> {
+    columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name)).map(|(_, kind)| kind.as_str())
+}
+
+const ID_TYPES: [&str; 12] = [
+    "VARCHAR",
+    "UUID",
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+];
+
+impl Window<'_> {
+    /// The columns of a table; none when there is no such table.
+    pub(super) fn columns(&self, name: &Name) -> Result<Columns> {
+        let query = || {
+            let mut statement = self.connection.prepare(
+                "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database() \
+                 AND lower(schema_name) = lower(coalesce(?, current_schema())) AND lower(table_name) = lower(?) \
+                 ORDER BY column_index",
+            )?;
+            let rows =
+                statement.query_map(duckdb::params![name.schema, name.table], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<duckdb::Result<Columns>>()
+        };
+        query().map_err(|cause| self.error("read catalogue", &cause))
+    }
+
+    /// Looks at the user's table.
+    ///
+    /// # Errors
+    /// No such table, no such column, or a column of a type that cannot be worked with.
+    pub fn shape(&self) -> Result<Shape> {
+        let tables = self.tables;
+        let columns = self.columns(&tables.table)?;
+        if columns.is_empty() {
+            return Err(self.no_table()?);
+        }
+        let missing = |column: &str, option: &str| {
+            let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+            self.fault(format!("no column {column} in {}", tables.table))
+                .with_way_out(format!("its columns are {}; name one with {option}", names.join(", ")))
+        };
+        let id_type = type_of(&columns, &tables.id).ok_or_else(|| missing(&tables.id, "--id-column"))?;
+        if !ID_TYPES.contains(&id_type) {
+            return Err(
+                self.fault(format!("column {} is {id_type}; it must be VARCHAR, UUID or an integer", tables.id))
+            );
+        }
+        match type_of(&columns, &tables.done).ok_or_else(|| missing(&tables.done, "--done-column"))? {
+            "BOOLEAN" => {}
+            other => return Err(self.fault(format!("column {} is {other}; it must be BOOLEAN", tables.done))),
+        }
+        let updated_type = type_of(&columns, &tables.updated);
+        match updated_type {
+            None if tables.updated_named => return Err(missing(&tables.updated, "--updated-column")),
+            Some(kind) if !kind.starts_with("TIMESTAMP") => {
+                return Err(self.fault(format!("column {} is {kind}; it must be TIMESTAMP", tables.updated)));
+            }
+            _ => {}
+        }
+        let unique = self.is_unique()?;
+        Ok(Shape { id_type: id_type.to_owned(), updated_type: updated_type.map(str::to_owned), unique })
+    }
+
+    fn fault(&self, cause: String) -> Error {
+        Error::new("warehouse", self.file.display(), cause)
+    }
+
+    fn no_table(&self) -> Result<Error> {
+        let names = || -> duckdb::Result<Vec<String>> {
+            let mut statement = self.connection.prepare(
+                "SELECT CASE WHEN schema_name = current_schema() THEN '' ELSE schema_name || '.' END || table_name \
+                 FROM duckdb_tables() WHERE database_name = current_database() AND NOT internal ORDER BY 1 LIMIT 20",
+            )?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        };
+        let names = names().map_err(|cause| self.error("read catalogue", &cause))?;
+        let error = self.fault(format!("no table {}", self.tables.table));
+        Ok(if names.is_empty() {
+            error.with_way_out(format!("fill it with: toller load --warehouse {} GUIDS", self.file.display()))
+        } else {
+            error.with_way_out(format!("its tables are {}; name one with --table", names.join(", ")))
+        })
+    }
+
+    fn is_unique(&self) -> Result<bool> {
+        let name = &self.tables.table;
+        let query = || {
+            self.connection.query_row(
+                "SELECT count(*) > 0 FROM duckdb_constraints() WHERE database_name = current_database() \
+                 AND lower(schema_name) = lower(coalesce(?, current_schema())) AND lower(table_name) = lower(?) \
+                 AND constraint_type IN ('PRIMARY KEY', 'UNIQUE') AND len(constraint_column_names) = 1 \
+                 AND lower(constraint_column_names[1]) = lower(?)",
+                duckdb::params![name.schema, name.table, self.tables.id],
+                |row| row.get(0),
+            )
+        };
+        query().map_err(|cause| self.error("read catalogue", &cause))
+    }
+
+    /// Fails unless a table has these columns; a table that is not there passes.
+    pub(super) fn lacking<'c>(&self, name: &Name, wanted: &[&'c str]) -> Result<Vec<&'c str>> {
+        let columns = self.columns(name)?;
+        if columns.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(wanted.iter().copied().filter(|column| type_of(&columns, column).is_none()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_split_at_the_dot_and_quoted() {
+        assert_eq!(Name::parse("a.b").quoted(), "\"a\".\"b\"");
+        assert_eq!(Name::parse("a\"b; DROP TABLE x").quoted(), "\"a\"\"b; DROP TABLE x\"");
+        assert_eq!(Name::parse("s.run_manifest").prefixed("toller_").quoted(), "\"s\".\"toller_run_manifest\"");
+        assert_eq!(text("it's"), "'it''s'");
+    }
+}

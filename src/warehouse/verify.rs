@@ -1,0 +1,124 @@
+//! What the warehouse claims to have, taken out of it in one short window and then read at leisure.
+//!
+//! Checking a million files takes minutes, and nobody is kept out for that long: the claims are copied into a
+//! database in memory, which spills to disk when there are many, and the warehouse is closed again.
+
+use std::time::Duration;
+
+use duckdb::{Config, Connection, params};
+
+use crate::error::{Error, Result};
+
+use super::tables::{quote, text};
+use super::{Shape, Warehouse, Window, plain, settings};
+
+/// What the warehouse says of one GUID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Its place among the claims.
+    pub place: i64,
+    /// Its id as text.
+    pub id: Box<str>,
+    /// Whether its thumbnail is said to be home.
+    pub done: bool,
+}
+
+/// All claims of a warehouse that is closed again.
+#[derive(Debug)]
+pub struct Claims {
+    connection: Connection,
+}
+
+impl Warehouse {
+    /// Takes a copy of what the warehouse claims, and what its table looks like.
+    ///
+    /// # Errors
+    /// The warehouse cannot be read.
+    pub fn claims(&self, condition: Option<&str>, patience: Duration) -> Result<(Claims, Shape)> {
+        let shape = self.read(patience, |window| window.shape())?;
+        let (id, done) = (quote(&self.tables.id), quote(&self.tables.done));
+        let condition = condition.map(|sql| format!(" AND (\n{sql}\n)")).unwrap_or_default();
+        // An id with several rows is done when all of them are.
+        let copy = format!(
+            "CREATE TABLE memory.claim AS SELECT {id}::VARCHAR AS id, bool_and(coalesce({done}, false)) AS done, \
+             row_number() OVER () AS place FROM {} AS t WHERE {id} IS NOT NULL{condition} GROUP BY {id}",
+            self.tables.table.quoted(),
+        );
+        let file = text(&self.file.to_string_lossy());
+        let started = std::time::Instant::now();
+        loop {
+            let connection = in_memory().map_err(|cause| claim_error(&cause))?;
+            let copied = connection.execute_batch(&format!(
+                "ATTACH {file} AS warehouse (READ_ONLY); USE warehouse; {copy}; USE memory; DETACH warehouse"
+            ));
+            match copied {
+                Ok(()) => return Ok((Claims { connection }, shape)),
+                Err(cause) => match self.not_opened(&cause)? {
+                    super::Opened::Locked(error) if started.elapsed() >= patience => return Err(error),
+                    _ => std::thread::sleep(Duration::from_millis(20)),
+                },
+            }
+        }
+    }
+}
+
+fn in_memory() -> duckdb::Result<Connection> {
+    let spill = std::env::temp_dir().join(format!("toller-{}", std::process::id()));
+    let config = settings(Config::default())?.with("temp_directory", spill.to_string_lossy())?;
+    Connection::open_in_memory_with_flags(config)
+}
+
+fn claim_error(cause: &duckdb::Error) -> Error {
+    Error::new("read claims", "memory", plain(&cause.to_string()))
+}
+
+impl Claims {
+    /// The next claims after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// Neither memory nor the disk for temporary files has room.
+    pub fn page(&self, after: i64, limit: usize) -> Result<Vec<Claim>> {
+        let read = || -> duckdb::Result<Vec<Claim>> {
+            let mut statement =
+                self.connection.prepare("SELECT place, id, done FROM claim WHERE place > ? ORDER BY place LIMIT ?")?;
+            let rows = statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+                Ok(Claim { place: row.get(0)?, id: row.get::<_, String>(1)?.into(), done: row.get(2)? })
+            })?;
+            rows.collect()
+        };
+        read().map_err(|cause| claim_error(&cause))
+    }
+
+    /// How many of these ids the warehouse does not know.
+    ///
+    /// # Errors
+    /// As [`Claims::page`].
+    pub fn count_unknown(&self, ids: &[Box<str>]) -> Result<u64> {
+        let count = || -> duckdb::Result<i64> {
+            self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE name (id VARCHAR)")?;
+            let mut rows = self.connection.appender_to_catalog_and_db("name", "temp", "main")?;
+            for id in ids {
+                rows.append_row(params![&**id])?;
+            }
+            rows.flush()?;
+            drop(rows);
+            let sql =
+                "SELECT count(*) FROM temp.name AS n WHERE NOT EXISTS (SELECT 1 FROM claim WHERE claim.id = n.id)";
+            self.connection.query_row(sql, [], |row| row.get(0))
+        };
+        count().map(i64::unsigned_abs).map_err(|cause| claim_error(&cause))
+    }
+}
+
+impl Window<'_> {
+    /// Makes these GUIDs pending or done.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written.
+    pub fn correct(&self, shape: &Shape, ids: &[Box<str>], to_done: bool) -> Result<()> {
+        let batch: Vec<_> = ids.iter().map(|id| super::record::claimed(id.clone())).collect();
+        self.stage(&batch)?;
+        self.transaction("correct", || if to_done { self.apply(shape, "", false) } else { self.set_done(shape, false) })
+            .map(drop)
+    }
+}

@@ -1,0 +1,129 @@
+//! A worker: for each GUID in the channel, reuse its file, or fetch it, check it and save it.
+//!
+//! It sends back what came of it and decides nothing about the run: not whether to try again, not when to stop.
+
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::guid::UrlTemplate;
+use crate::image::{self, Proof};
+use crate::origin::{Framing, Origin};
+use crate::outcome::{Attempt, Failure, Job, Kind, Saved};
+use crate::pace::Pace;
+use crate::retry::LONGEST_RETRY_AFTER;
+use crate::store::Store;
+
+/// What counts as a good body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// A whole image.
+    Image,
+    /// Whatever was delivered whole.
+    Any,
+}
+
+impl Expect {
+    /// The word on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Any => "any",
+        }
+    }
+
+    /// Whether a file on disk with this content is good.
+    ///
+    /// # Errors
+    /// Says in words why not.
+    pub fn check(self, body: &[u8]) -> Result<(), &'static str> {
+        match self {
+            _ if body.is_empty() => Err("empty"),
+            Self::Any => Ok(()),
+            Self::Image => image::check(body).map(drop).map_err(|why| why.0),
+        }
+    }
+
+    /// Whether a body that the origin delivered is good.
+    fn judge(self, body: &[u8], framing: Framing) -> Result<(), Failure> {
+        let judged = match framing {
+            // Only its own end can prove that nothing was cut off.
+            Framing::CloseDelimited => match image::check(body) {
+                Ok(Proof::Whole) => Ok(()),
+                Ok(Proof::Beginning) => {
+                    Err((Kind::Truncated, "nothing but the connection's end says that it is whole"))
+                }
+                Err(why) => Err((Kind::Truncated, why.0)),
+            },
+            Framing::Complete => self.check(body).map_err(|why| (Kind::NotAnImage, why)),
+        };
+        judged.map_err(|(kind, why)| Failure::new(kind, why).with_status(200))
+    }
+}
+
+/// What all workers share.
+#[derive(Debug, Clone, Copy)]
+pub struct Tools<'a> {
+    /// The HTTP side.
+    pub origin: &'a Origin,
+    /// The files.
+    pub store: &'a Store,
+    /// When to send.
+    pub pace: &'a Pace,
+    /// Makes the URL of a job that has none.
+    pub template: Option<&'a UrlTemplate>,
+    /// What is good.
+    pub expect: Expect,
+}
+
+/// Works until either channel is hung up or the pace is halted.
+pub fn work(number: usize, tools: Tools<'_>, jobs: &Receiver<Job>, attempts: &Sender<Attempt>) {
+    let mut body = Vec::new();
+    while let Ok(mut job) = jobs.recv() {
+        let started = Instant::now();
+        let Some(result) = tools.serve(number, &job, &mut body) else { return };
+        // What was there already, or refused, has cost no attempt.
+        let asked = match &result {
+            Ok(saved) => !saved.reused,
+            Err(failure) => failure.kind != Kind::BadUrl,
+        };
+        job.attempts += u32::from(asked);
+        job.spent += started.elapsed();
+        if attempts.send(Attempt { job, result }).is_err() {
+            return;
+        }
+    }
+}
+
+impl Tools<'_> {
+    /// The URL of a job.
+    #[must_use]
+    pub fn url(&self, job: &Job) -> Option<String> {
+        job.url.as_deref().map(str::to_owned).or_else(|| Some(self.template?.url(&job.guid)))
+    }
+
+    /// `None` when the run is being stopped.
+    fn serve(&self, number: usize, job: &Job, body: &mut Vec<u8>) -> Option<Result<Saved, Failure>> {
+        // Only the first attempt looks: what is not there then is brought by nobody else.
+        if job.attempts == 0 && self.store.read(&job.guid, body) && self.expect.check(body).is_ok() {
+            return Some(Ok(Saved { bytes: body.len() as u64, reused: true }));
+        }
+        let Some(url) = self.url(job) else {
+            return Some(Err(Failure::new(Kind::BadUrl, "no URL")));
+        };
+        let framing = match self.origin.attempt(&url, body, &|| self.pace.wait_turn())? {
+            Ok(framing) => framing,
+            Err(failure) => {
+                // Before anything else, so that no other worker sends meanwhile.
+                if let Some(wait) = failure.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER) {
+                    self.pace.cool_down(wait);
+                }
+                return Some(Err(failure));
+            }
+        };
+        self.pace.charge(body.len() as u64);
+        let saved = self.expect.judge(body, framing).and_then(|()| self.store.save(number, &job.guid, body));
+        Some(saved.map(|()| Saved { bytes: body.len() as u64, reused: false }))
+    }
+}
