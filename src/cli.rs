@@ -76,22 +76,22 @@ pub enum Command {
     Fetch(Box<Fetch>),
     /// Say where things stand, also during a fetch
     #[command(before_help = STATUS_EXAMPLES)]
-    Status(Status),
+    Status(Box<Status>),
     /// Make or extend a warehouse from CSV, TSV, Parquet, JSON or plain text
     #[command(before_help = LOAD_EXAMPLES)]
-    Load(Load),
+    Load(Box<Load>),
     /// Hold the warehouse against the disk, both ways
     #[command(before_help = VERIFY_EXAMPLES)]
-    Verify(Verify),
+    Verify(Box<Verify>),
     /// Print what is missing, one GUID a line
     #[command(before_help = PENDING_EXAMPLES)]
-    Pending(Pending),
+    Pending(Box<Pending>),
     /// Fetch GUIDs from standard input, without a warehouse
     #[command(before_help = PIPE_EXAMPLES)]
     Pipe(Box<Pipe>),
     /// Bring outcomes of `pipe` home into the warehouse
     #[command(before_help = MERGE_EXAMPLES)]
-    Merge(Merge),
+    Merge(Box<Merge>),
 }
 
 /// The warehouse and the names in it.
@@ -391,7 +391,7 @@ pub fn command() -> clap::Command {
 #[derive(Debug)]
 pub enum Parsed {
     /// A command to carry out, and where some of its values came from.
-    Command(Cli, Origins),
+    Command(Command, Origins),
     /// Help or version, to be printed.
     Text(String),
 }
@@ -423,7 +423,7 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Parse
     let origins =
         Origins { url_typed: typed("url").unwrap_or(false), url_column_typed: typed("url_column").unwrap_or(false) };
     let cli = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
-    Ok(Parsed::Command(cli, origins))
+    Ok(Parsed::Command(cli.command, origins))
 }
 
 /// clap's message in one line, and where to look.

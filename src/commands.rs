@@ -36,12 +36,12 @@ const DAY: f64 = 86_400.0;
 pub fn carry_out(command: Command, origins: Origins) -> Result<ExitCode> {
     match command {
         Command::Fetch(args) => fetch(*args, origins),
-        Command::Status(args) => status(args),
-        Command::Load(args) => load(args),
-        Command::Verify(args) => verify::verify(args),
-        Command::Pending(args) => pending(args),
+        Command::Status(args) => status(*args),
+        Command::Load(args) => load(*args),
+        Command::Verify(args) => verify::verify(*args),
+        Command::Pending(args) => pending(*args),
         Command::Pipe(args) => pipe::pipe(*args, origins),
-        Command::Merge(args) => merge::merge(args),
+        Command::Merge(args) => merge::merge(*args),
     }
 }
 

@@ -60,6 +60,7 @@ impl WarehouseConfig {
 
 /// What `fetch` and `pipe` run with.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct FetchConfig {
     /// The HTTP side.
     pub origin: origin::Settings,
@@ -136,7 +137,7 @@ impl FetchConfig {
                     file: path_from("SSL_CERT_FILE"),
                     dir: path_from("SSL_CERT_DIR"),
                 },
-                proxies: proxies(args.proxy),
+                proxies: proxies(args.proxy.as_deref()),
             },
             layout: layout(args.dest, extension, args.fanout)?,
             sync: !args.no_sync,
@@ -306,11 +307,11 @@ fn header_file(file: &Path) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-fn proxies(flag: Option<String>) -> Proxies {
+fn proxies(flag: Option<&str>) -> Proxies {
     let from =
         |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let all = from(["all_proxy", "ALL_PROXY"]);
-    let choose = |own: Option<String>| flag.clone().or(own).or_else(|| all.clone());
+    let choose = |own: Option<String>| flag.map(str::to_owned).or(own).or_else(|| all.clone());
     Proxies {
         https: choose(from(["https_proxy", "HTTPS_PROXY"])),
         http: choose(from(["http_proxy", "HTTP_PROXY"])),
@@ -332,7 +333,7 @@ fn style(progress: ProgressArg, quiet: bool) -> Style {
     }
 }
 
-fn whole<N: PartialOrd + std::fmt::Display>(option: &str, value: N, least: N, most: N) -> Result<N> {
+fn whole<N: PartialOrd + std::fmt::Display + Copy>(option: &str, value: N, least: N, most: N) -> Result<N> {
     if value < least || value > most {
         return Err(Error::usage(format!("{option} {value}"), format!("it must be from {least} to {most}")));
     }

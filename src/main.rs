@@ -11,7 +11,7 @@ fn main() -> ExitCode {
             report::print(&text);
             return ExitCode::SUCCESS;
         }
-        Ok(Parsed::Command(cli, origins)) => commands::carry_out(cli.command, origins),
+        Ok(Parsed::Command(command, origins)) => commands::carry_out(command, origins),
         Err(error) => Err(error),
     };
     let code = done.unwrap_or_else(|error| {

@@ -102,7 +102,6 @@ impl Watch for Progress {
     fn tick(&mut self, tally: &Tally, expected: Option<u64>) {
         let now = Instant::now();
         match self.style {
-            Style::None => {}
             Style::Bar if now >= self.next || self.bar.is_none() => {
                 self.next = now + Duration::from_millis(200);
                 self.draw(tally, expected);
@@ -112,7 +111,7 @@ impl Watch for Progress {
                 let of = expected.map(|all| format!(" of {}", grouped(all))).unwrap_or_default();
                 self.line(&format!("{}{of}, {}", grouped(tally.done()), self.words(tally, expected)));
             }
-            Style::Bar | Style::Lines => {}
+            Style::Bar | Style::Lines | Style::None => {}
         }
     }
 
