@@ -58,6 +58,9 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
         progress.notice(warning);
     }
     let origin = Origin::new(&config.origin)?;
+    if let Some(warning) = origin.warning() {
+        progress.notice(warning);
+    }
     let books = Warehouse::new(place.file, place.tables)?;
     let run_id = new_run_id(SystemTime::now());
     let selection = Selection {

@@ -113,6 +113,9 @@ pub fn pipe(args: cli::Pipe, origins: Origins) -> Result<ExitCode> {
         progress.notice(warning);
     }
     let origin = Origin::new(&config.origin)?;
+    if let Some(warning) = origin.warning() {
+        progress.notice(warning);
+    }
     let run_id = new_run_id(SystemTime::now());
     let files = Store::open(config.layout.clone(), &run_id, Share::WithOthers, config.sync)?;
     if let Some(warning) = files.warning() {

@@ -76,6 +76,7 @@ pub struct Origin {
     max_bytes: u64,
     workers: usize,
     http_proxy: Option<Proxy>,
+    warning: Option<String>,
 }
 
 /// What one exchange gave.
@@ -93,9 +94,10 @@ impl Origin {
         let exempt = settings.proxies.exempt.as_deref();
         let proxy = roots::proxy(settings.proxies.https.as_deref(), exempt)?;
         let http_proxy = roots::proxy(settings.proxies.http.as_deref(), exempt)?;
+        let (certificates, warning) = roots::certificates(&settings.roots)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&roots::certificates(&settings.roots)?))
+            .root_certs(RootCerts::new_with_certs(&certificates))
             .unversioned_rustls_crypto_provider(provider)
             .build();
         let config = Agent::config_builder()
@@ -129,7 +131,14 @@ impl Origin {
             max_bytes: settings.max_bytes,
             workers: settings.workers,
             http_proxy,
+            warning,
         })
+    }
+
+    /// Something the user should know about whom this trusts.
+    #[must_use]
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// Requests sent so far, retries and redirects too.

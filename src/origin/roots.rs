@@ -23,30 +23,40 @@ pub struct Roots {
     pub dir: Option<PathBuf>,
 }
 
-/// The roots: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the system's, else Mozilla's; and `--ca-cert`'s.
+/// The roots: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the system's, else Mozilla's; and `--ca-cert`'s. With them
+/// comes a warning, when those that the environment names are not to be had and `--ca-cert`'s must do alone: to take
+/// the system's instead would be to trust more than was asked for.
 ///
 /// # Errors
 /// A file that was named and cannot be read, or holds no certificate.
-pub fn certificates(roots: &Roots) -> Result<Vec<Certificate<'static>>> {
-    let mut list = if roots.file.is_some() || roots.dir.is_some() { named(roots)? } else { system() };
-    if let Some(file) = &roots.ca_cert {
-        list.extend(pem(file)?);
-    }
-    Ok(list.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+pub fn certificates(roots: &Roots) -> Result<(Vec<Certificate<'static>>, Option<String>)> {
+    let own = roots.ca_cert.as_deref().map(pem).transpose()?;
+    let (mut list, warning) = match named(roots) {
+        None => (system(), None),
+        Some(Ok(list)) => (list, None),
+        Some(Err(error)) if own.is_some() => {
+            (Vec::new(), Some(format!("{}; only those of --ca-cert are trusted", error.line())))
+        }
+        Some(Err(error)) => return Err(error),
+    };
+    list.extend(own.unwrap_or_default());
+    Ok((list.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect(), warning))
 }
 
-fn named(roots: &Roots) -> Result<Vec<CertificateDer<'static>>> {
-    if let Some(file) = &roots.file {
-        // Read here first, because the loader takes an unreadable file for an empty one.
-        pem(file)?;
+/// The roots that the environment names, if it does.
+fn named(roots: &Roots) -> Option<Result<Vec<CertificateDer<'static>>>> {
+    let path = roots.file.as_deref().or(roots.dir.as_deref())?;
+    // Read here first, because the loader takes an unreadable file for an empty one.
+    if let Some(Err(error)) = roots.file.as_deref().map(pem) {
+        return Some(Err(error.with_way_out("it is named by SSL_CERT_FILE")));
     }
     let found = rustls_native_certs::load_certs_from_paths(roots.file.as_deref(), roots.dir.as_deref());
     if found.certs.is_empty() {
         let cause = found.errors.first().map_or("no certificate in it".into(), ToString::to_string);
-        let path = roots.file.as_deref().or(roots.dir.as_deref()).unwrap_or(Path::new("")).display();
-        return Err(Error::new("trust roots", path, cause).with_way_out("see SSL_CERT_FILE and SSL_CERT_DIR"));
+        let error = Error::new("trust roots", path.display(), cause);
+        return Some(Err(error.with_way_out("it is named by SSL_CERT_DIR")));
     }
-    Ok(found.certs)
+    Some(Ok(found.certs))
 }
 
 fn system() -> Vec<CertificateDer<'static>> {
