@@ -14,9 +14,14 @@ pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let source: Box<dyn Read> =
         if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path)?) };
     let mut text = BufReader::with_capacity(1 << 16, source);
-    if text.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
-        Ok(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(text))))
+    let mut text: Box<dyn BufRead> = if text.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(text)))
     } else {
-        Ok(Box::new(text))
+        Box::new(text)
+    };
+    // Some editors put a mark before the first letter, which is no part of the text.
+    if text.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+        text.consume(3);
     }
+    Ok(text)
 }

@@ -306,7 +306,7 @@ impl Ledger for WarehouseLedger<'_> {
             self.pass_over = false;
             self.read_page(&window)?;
         }
-        let left = !self.page.is_empty();
+        let left = self.allowance > 0 && !self.page.is_empty();
         if left && self.passes <= PASSES {
             window.close()?;
             return Ok(Closing::More);

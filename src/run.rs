@@ -475,6 +475,11 @@ impl Course<'_> {
                 }
                 Ok(Closing::Later) => thread::sleep(Duration::from_millis(20)),
                 Ok(_) => return Ok(()),
+                // What cannot be made durable is not recorded; what failed, and the end of the run, still are.
+                Err(_) if self.durable < self.batch.len() => {
+                    self.batch.retain(|outcome| outcome.result.is_err());
+                    self.durable = self.batch.len();
+                }
                 Err(error) => return Err(error),
             }
         }
