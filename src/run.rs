@@ -4,6 +4,9 @@
 //! nothing is unbounded and nobody blocks: the workers have work while a batch is recorded. A GUID in back-off waits
 //! here with its due time, and a worker never sleeps for it. Ending is hanging up.
 
+mod early;
+mod memory;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::thread::{self, ScopedJoinHandle};
@@ -20,14 +23,15 @@ use crate::retry::{self, Verdict};
 use crate::stop::{Reason, Stop};
 use crate::worker::{Tools, work};
 
+use early::Early;
+use memory::{RECENT, Recent, Waiting};
+
 /// The fewest and the most GUIDs in flight.
 const WINDOW: (u64, u64) = (256, 4096);
 /// How long the workers should have work without being sent any: longer than a window on a large warehouse.
 const AHEAD_SECONDS: f64 = 2.0;
 /// How long what is in flight may take to end once the run is being stopped.
 const GRACE: Duration = Duration::from_secs(5);
-/// Outcomes that the failure rate is taken from.
-const RECENT: u32 = 100;
 /// So many TLS failures in a row, with no success before, mean that none will ever work.
 const TLS_FAILURES: u32 = 5;
 
@@ -69,47 +73,6 @@ pub struct Ended {
     pub code: ExitCode,
     /// Why it could not go on, if so.
     pub error: Option<Error>,
-}
-
-/// Why a run ends before its natural end.
-enum Early {
-    Asked(Reason),
-    ComeBack(Duration),
-    Broken { error: Error, forgive: bool },
-}
-
-impl Early {
-    fn broken(error: Error) -> Self {
-        Self::Broken { error, forgive: false }
-    }
-
-    fn status(&self) -> Status {
-        match self {
-            Self::Asked(_) | Self::ComeBack(_) => Status::Interrupted,
-            Self::Broken { .. } => Status::Failed,
-        }
-    }
-
-    fn code(&self) -> ExitCode {
-        match self {
-            Self::Asked(Reason::Signal(signal)) => ExitCode::Signal(*signal),
-            Self::Asked(Reason::Runtime) | Self::ComeBack(_) => ExitCode::Partial,
-            Self::Broken { error, .. } => error.code(),
-        }
-    }
-
-    fn words(&self) -> String {
-        match self {
-            Self::Asked(Reason::Signal(signal)) => format!("stopped by signal {signal}"),
-            Self::Asked(Reason::Runtime) => "stopped by --max-runtime".into(),
-            Self::ComeBack(wait) => {
-                let wait = Duration::from_secs(wait.as_secs());
-                let at = humantime::format_rfc3339_seconds(SystemTime::now() + wait);
-                format!("the origin asks not to come back before {at}, in {}", humantime::format_duration(wait))
-            }
-            Self::Broken { error, .. } => error.line(),
-        }
-    }
 }
 
 /// Runs until nothing is pending, or until it has to end.
@@ -483,78 +446,5 @@ impl Course<'_> {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-/// A GUID in back-off.
-struct Waiting {
-    due: Instant,
-    /// Tells apart what is due at the same instant.
-    sequence: u64,
-    job: Job,
-}
-
-impl Waiting {
-    fn key(&self) -> (Instant, u64) {
-        (self.due, self.sequence)
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Waiting {}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-/// Which of the last hundred outcomes failed, a bit each.
-#[derive(Debug, Default)]
-struct Recent {
-    bits: u128,
-    count: u32,
-}
-
-impl Recent {
-    fn push(&mut self, failed: bool) {
-        self.bits = (self.bits << 1 | u128::from(failed)) & ((1 << RECENT) - 1);
-        self.count = (self.count + 1).min(RECENT);
-    }
-
-    /// The share of failures, once there have been a hundred outcomes.
-    fn failed_percent(&self) -> Option<f64> {
-        (self.count == RECENT).then(|| f64::from(self.bits.count_ones()) * 100.0 / f64::from(RECENT))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_failure_rate_is_that_of_the_last_hundred() {
-        let mut recent = Recent::default();
-        for _ in 0..99 {
-            recent.push(true);
-        }
-        assert_eq!(recent.failed_percent(), None);
-        recent.push(false);
-        assert_eq!(recent.failed_percent(), Some(99.0));
-        for _ in 0..60 {
-            recent.push(false);
-        }
-        assert_eq!(recent.failed_percent(), Some(39.0));
     }
 }
