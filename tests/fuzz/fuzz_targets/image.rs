@@ -1,0 +1,23 @@
+//! Looks for a body that makes the check panic or contradict itself.
+//!
+//! It includes the one file, and knows nothing of the rest of the crate.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../../src/image.rs"]
+mod image;
+
+use image::{Proof, check};
+
+fuzz_target!(|body: &[u8]| {
+    let Ok(Proof::Whole) = check(body) else {
+        return;
+    };
+    // What is whole stays whole with bytes after it, and has one place where it becomes whole.
+    assert_eq!(check(&[body, b"\xFF\xD8\xFF"].concat()), Ok(Proof::Whole));
+    let whole = |length: &usize| check(&body[..*length]) == Ok(Proof::Whole);
+    let lengths: Vec<usize> = (0..=body.len()).collect();
+    let end = lengths.partition_point(|length| !whole(length));
+    assert!(whole(&end) && (end == 0 || !whole(&(end - 1))));
+});

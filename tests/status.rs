@@ -1,0 +1,117 @@
+//! `status`: where things stand, whether a fetch runs or not.
+
+use crate::support::{Env, Origin, Out, Reply, eventually, guids};
+use serde_json::{Value, json};
+
+fn status(env: &Env) -> Out {
+    env.toller(["status", "--json", "--warehouse"]).arg(env.warehouse()).run()
+}
+
+fn counts(status: &Value) -> [u64; 4] {
+    ["total", "done", "pending", "failed_permanent"]
+        .map(|key| status[key].as_u64().unwrap_or_else(|| panic!("{status}")))
+}
+
+#[test]
+fn before_any_run_everything_is_pending() {
+    let env = Env::with(&guids(7));
+    let status = status(&env).expect(0).json();
+    let wanted = json!({
+        "total": 7, "done": 0, "pending": 7, "failed_permanent": 0,
+        "running": null, "last_runs": [], "failures": {}
+    });
+    assert_eq!(status, wanted);
+    let tables = env.value("SELECT count(*) FROM duckdb_tables()");
+    assert_eq!(tables, "1", "to look at a warehouse changes nothing in it");
+}
+
+#[test]
+fn after_a_run_the_counts_add_up() {
+    let guids = guids(9);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    origin.on(&guids[0], [Reply::status(404)]);
+    origin.on(&guids[1], [Reply::status(403)]);
+    origin.on(&guids[2], [Reply::status(500)]);
+    env.fetch(&origin).args(["--retries", "0"]).run().expect(3);
+    let status = status(&env).expect(0).json();
+    let [total, done, pending, failed_permanent] = counts(&status);
+    assert_eq!((total, done, failed_permanent), (9, 6, 2));
+    // Whether pending holds those that failed for good or not, nothing is counted twice or lost.
+    assert!(pending == 1 || pending == 3, "{status}");
+    assert_eq!(status["failures"], json!({"not_found": 1, "forbidden": 1, "server_error": 1}));
+    assert_eq!(status["running"], Value::Null);
+    let runs = status["last_runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 1);
+    assert_eq!((&runs[0]["status"], &runs[0]["fetched"]), (&"partial".into(), &6.into()));
+    assert_eq!(runs[0]["run_id"], env.value("SELECT run_id FROM run_manifest"));
+}
+
+#[test]
+fn duplicates_and_nulls_are_counted_as_a_run_would() {
+    let env = Env::with(&["a", "a", "b"]);
+    env.sql("INSERT INTO dim_image VALUES (NULL, NULL, NULL), ('c', true, NULL), ('d', NULL, NULL)");
+    assert_eq!(counts(&status(&env).expect(0).json()), [4, 1, 3, 0]);
+}
+
+#[test]
+fn during_a_run_it_says_how_far_and_how_fast() {
+    let guids = guids(20);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    origin.hold();
+    origin.allow(12);
+    let run = env.fetch(&origin).args(["--batch", "5"]).spawn();
+    origin.wait_for_requests(15);
+    let running = eventually("ten recorded images", || {
+        let running = status(&env).expect(0).json()["running"].clone();
+        (running["fetched"].as_u64() >= Some(10)).then_some(running)
+    });
+    assert_eq!(running["pid"], run.pid());
+    assert_eq!(running["run_id"], env.value("SELECT run_id FROM run_manifest"));
+    assert!(running["fetched"].as_u64() <= Some(12), "{running}");
+    assert_eq!((&running["reused"], &running["failed"]), (&0.into(), &0.into()));
+    assert!(running["images_per_second"].as_f64() > Some(0.0), "{running}");
+    assert!(running["eta_seconds"].as_f64() >= Some(0.0), "{running}");
+    assert!(running["started_at"].is_string() && running["pending"].is_u64(), "{running}");
+    origin.release();
+    run.wait().expect(0);
+    assert_eq!(status(&env).expect(0).json()["running"], Value::Null);
+}
+
+#[test]
+fn a_killed_run_is_not_running() {
+    let guids = guids(6);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    origin.hold();
+    let run = env.fetch(&origin).spawn();
+    origin.wait_for_requests(3);
+    run.kill9();
+    assert_eq!(status(&env).expect(0).json()["running"], Value::Null);
+}
+
+#[test]
+fn people_get_the_same_numbers() {
+    let guids = guids(5);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    env.fetch(&origin).args(["--limit", "3"]).run().expect(0);
+    let out = env.toller(["status", "--warehouse"]).arg(env.warehouse()).run().expect(0);
+    for number in ["5", "3", "2"] {
+        assert!(out.stdout.contains(number), "no {number}: {}", out.report());
+    }
+    assert!(!out.stdout.contains('\x1b'), "no colours where nobody sees them: {}", out.report());
+}
+
+#[test]
+fn a_locked_warehouse_is_waited_for_only_so_long() {
+    let env = Env::with(&guids(2));
+    let other = env.occupy();
+    let status = env.toller(["status", "--lock-wait", "1", "--warehouse"]).arg(env.warehouse());
+    status.run().expect(75).complains();
+    drop(other);
+}
+
+#[test]
+fn a_warehouse_that_is_not_there_is_not_made() {
+    let env = Env::new();
+    status(&env).expect(1).complains().stderr_has("warehouse.duckdb");
+    assert!(!env.warehouse().exists());
+}

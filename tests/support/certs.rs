@@ -1,0 +1,106 @@
+//! Certificates for the test origin, good ones and each kind of bad one. One authority a process, so that
+//! two origins of a test can both be trusted by one `--ca-cert`.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+use rustls::ServerConfig;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::sync::{Arc, OnceLock};
+
+/// What a client meets when it opens a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// A certificate for `localhost` and `127.0.0.1`, from the authority in `Origin::ca()`.
+    Good,
+    /// The same, but it ran out in 2021.
+    Expired,
+    /// The same, but valid from 2090 on.
+    NotYetValid,
+    /// For `localhost`, signed by its own key.
+    SelfSigned,
+    /// From the right authority, for `elsewhere.test`.
+    WrongHost,
+    /// For `localhost`, from an authority that nobody knows.
+    UnknownCa,
+    /// A server that knows no protocol newer than TLS 1.1: it answers with the alert `protocol_version`.
+    TooOld,
+    /// Answers the ClientHello with a page of plain HTTP, as a misconfigured port does.
+    Garbage,
+    /// Accepts the connection and hangs up on the ClientHello.
+    HangUp,
+    /// Accepts the connection and never says a word.
+    Silent,
+    /// No TLS at all: plain HTTP.
+    Off,
+}
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = params(&[], name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self(CertifiedIssuer::self_signed(params, new_key()).expect("an authority can sign itself"))
+    }
+}
+
+/// The PEM text of the authority that signs every good certificate of this process.
+pub fn ca_pem() -> String {
+    known().0.pem()
+}
+
+fn known() -> &'static Authority {
+    static KNOWN: OnceLock<Authority> = OnceLock::new();
+    KNOWN.get_or_init(|| Authority::new("toller test authority"))
+}
+
+/// The server's side of the handshake; none for those that never get that far.
+pub fn server_config(tls: Tls) -> Option<Arc<ServerConfig>> {
+    let mut params = params(&["localhost", "127.0.0.1"], "toller test origin");
+    let key = new_key();
+    let signed = |params: &CertificateParams, by: &Authority| params.signed_by(&key, &by.0);
+    let cert = match tls {
+        Tls::Good => signed(&params, known()),
+        Tls::Expired => {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2021, 1, 1);
+            signed(&params, known())
+        }
+        Tls::NotYetValid => {
+            params.not_before = date_time_ymd(2090, 1, 1);
+            signed(&params, known())
+        }
+        Tls::WrongHost => {
+            let elsewhere = self::params(&["elsewhere.test"], "toller test origin");
+            signed(&elsewhere, known())
+        }
+        Tls::UnknownCa => signed(&params, &Authority::new("an authority that nobody knows")),
+        Tls::SelfSigned => params.self_signed(&key),
+        Tls::TooOld | Tls::Garbage | Tls::HangUp | Tls::Silent | Tls::Off => return None,
+    };
+    let cert: CertificateDer<'static> = cert.expect("rcgen can sign").der().clone();
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring knows TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(vec![cert], key)
+        .expect("the key belongs to the certificate");
+    Some(Arc::new(config))
+}
+
+fn params(names: &[&str], common_name: &str) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("the names are plain ASCII");
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = date_time_ymd(2024, 1, 1);
+    params.not_after = date_time_ymd(2124, 1, 1);
+    params
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("ring can make a P-256 key")
+}
