@@ -118,7 +118,7 @@ fn jpeg(mut rest: &[u8]) -> Result<Proof, NotWhole> {
 
 /// The byte after the next run of FF, taken off `rest` with all that precedes it.
 fn next_marker(rest: &mut &[u8]) -> Option<u8> {
-    let run = rest.iter().position(|&byte| byte == 0xFF)?;
+    let run = memchr::memchr(0xFF, rest)?;
     rest.split_off(..run)?;
     let code = rest.iter().position(|&byte| byte != 0xFF)?;
     rest.split_off(..=code)?.last().copied()
