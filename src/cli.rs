@@ -59,7 +59,7 @@ Examples:
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "toller", version, about = ABOUT, before_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "toller", version, long_version = long_version(), about = ABOUT, before_help = EXAMPLES, max_term_width = 100)]
 #[command(after_help = "Every option can also come from the environment, as TOLLER_ and its name: TOLLER_NO_SYNC=1.")]
 #[command(disable_help_subcommand = true, arg_required_else_help = false, subcommand_required = true)]
 pub struct Cli {
@@ -363,6 +363,24 @@ pub enum ProgressArg {
     Lines,
     /// Nothing
     None,
+}
+
+/// What `--version` says beyond `-V`: the parts that decide what this binary reads, writes and trusts.
+fn long_version() -> String {
+    // The duckdb crate 1.20000.1 is DuckDB 2.0.0: five digits, of the major, the minor and the patch version.
+    let duckdb = locked("duckdb").split('.').nth(1).and_then(|digits| digits.parse::<u32>().ok()).unwrap_or_default();
+    let duckdb = format!("{}.{}.{}", duckdb / 10_000, duckdb / 100 % 100, duckdb % 100);
+    let build = option_env!("TOLLER_BUILD").unwrap_or("from source, not a release");
+    let linked = if cfg!(target_feature = "crt-static") { "static" } else { "dynamic" };
+    let (version, rustls, arch) = (env!("CARGO_PKG_VERSION"), locked("rustls"), std::env::consts::ARCH);
+    format!("{version}\nduckdb {duckdb}\nrustls {rustls}\nbuild  {build}, {arch}, {linked}")
+}
+
+/// The version of a dependency, from the lock file, which is what decided it.
+fn locked(name: &str) -> &'static str {
+    let lines = include_str!("../Cargo.lock").lines();
+    let version = lines.skip_while(|line| line.strip_prefix("name = ") != Some(&format!("\"{name}\""))).nth(1);
+    version.and_then(|line| line.split('"').nth(1)).unwrap_or("unknown")
 }
 
 /// The command line's definition, each option with its place in the environment.

@@ -9,7 +9,7 @@ use duckdb::{Config, Connection, params};
 use crate::error::{Error, Result};
 use crate::input;
 
-use super::tables::{Columns, quote, text, type_of};
+use super::tables::{Column, quote, text, type_of};
 use super::{Opened, Tables, Warehouse, Window, settings};
 
 /// What the attached warehouse is called inside the connection that loads.
@@ -96,9 +96,12 @@ pub fn load(file: &Path, tables: &Tables, sources: &[Source], patience: Duration
     let window = super::patiently(patience, &|| false, || warehouse.attach(made))?;
     let Some(window) = window else { unreachable!("nothing stops it") };
     let mut report = LoadReport { made, ..LoadReport::default() };
+    // Asked before it begins, because asking for a table that is not there ends a transaction.
+    let mut exists = !window.columns(&tables.table)?.is_empty();
     window.run("load", "BEGIN")?;
     for source in sources {
-        report.added += window.add(source)?;
+        report.added += window.add(source, exists)?;
+        exists = true;
     }
     window.run("load", "COMMIT")?;
     let count = format!("SELECT count(*) FROM {}", tables.table.quoted());
@@ -136,7 +139,7 @@ impl Window<'_> {
         self.connection.execute_batch(sql).map_err(|cause| self.error(operation, &cause))
     }
 
-    fn add(&self, source: &Source) -> Result<u64> {
+    fn add(&self, source: &Source, exists: bool) -> Result<u64> {
         let fault = |cause: &duckdb::Error| Error::new("load", source.path.display(), super::plain(&cause.to_string()));
         if source.format == Format::Lines {
             self.read_lines(&source.path)?;
@@ -144,7 +147,7 @@ impl Window<'_> {
         let columns = self.describe(&source.relation(None)).map_err(|cause| fault(&cause))?;
         let id = self.id_column(source, &columns)?;
         let columns = self.describe(&source.relation(Some(&id))).map_err(|cause| fault(&cause))?;
-        if self.columns(&self.tables.table)?.is_empty() {
+        if !exists {
             self.make_table(&columns, &id).map_err(|cause| fault(&cause))?;
         }
         let added = self.insert(source, &columns, &id)?;
@@ -168,20 +171,20 @@ impl Window<'_> {
         rows.flush().map_err(|cause| fault(&cause))
     }
 
-    fn describe(&self, relation: &str) -> duckdb::Result<Columns> {
+    fn describe(&self, relation: &str) -> duckdb::Result<Vec<Column>> {
         let mut statement = self.connection.prepare(&format!("DESCRIBE FROM {relation}"))?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = statement.query_map([], |row| Ok(Column { name: row.get(0)?, kind: row.get(1)?, key: false }))?;
         rows.collect()
     }
 
     /// Which of a source's columns holds the GUIDs: the one of that name, or the only one.
-    fn id_column(&self, source: &Source, columns: &Columns) -> Result<String> {
+    fn id_column(&self, source: &Source, columns: &[Column]) -> Result<String> {
         let wanted = &self.tables.id;
-        match columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)) {
-            Some((name, _)) => Ok(name.clone()),
-            None if columns.len() == 1 => Ok(columns[0].0.clone()),
+        match columns.iter().find(|column| column.name.eq_ignore_ascii_case(wanted)) {
+            Some(column) => Ok(column.name.clone()),
+            None if columns.len() == 1 => Ok(columns[0].name.clone()),
             None => {
-                let names: Vec<_> = columns.iter().map(|(name, _)| name.as_str()).collect();
+                let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
                 let cause = format!("no column {wanted}");
                 Err(Error::new("load", source.path.display(), cause)
                     .with_way_out(format!("its columns are {}; name one with --id-column", names.join(", "))))
@@ -189,7 +192,7 @@ impl Window<'_> {
         }
     }
 
-    fn make_table(&self, columns: &Columns, id: &str) -> duckdb::Result<()> {
+    fn make_table(&self, columns: &[Column], id: &str) -> duckdb::Result<()> {
         let tables = self.tables;
         let own =
             |name: &str| [&tables.id, &tables.done, &tables.updated].iter().any(|own| own.eq_ignore_ascii_case(name));
@@ -198,15 +201,15 @@ impl Window<'_> {
         parts.extend(
             columns
                 .iter()
-                .filter(|(name, _)| name != id && !own(name))
-                .map(|(name, kind)| format!("{} {kind}", quote(name))),
+                .filter(|column| column.name != id && !own(&column.name))
+                .map(|column| format!("{} {}", quote(&column.name), column.kind)),
         );
         parts.push(format!("{} BOOLEAN DEFAULT false", quote(&tables.done)));
         parts.push(format!("{} TIMESTAMP", quote(&tables.updated)));
         self.connection.execute_batch(&format!("CREATE TABLE {} ({})", tables.table.quoted(), parts.join(", ")))
     }
 
-    fn insert(&self, source: &Source, columns: &Columns, id: &str) -> Result<duckdb::Result<usize>> {
+    fn insert(&self, source: &Source, columns: &[Column], id: &str) -> Result<duckdb::Result<usize>> {
         let tables = self.tables;
         let table = tables.table.quoted();
         let target = self.columns(&tables.table)?;
@@ -217,8 +220,9 @@ impl Window<'_> {
         // A source's own time and done columns are taken too, where it has them.
         let shared: Vec<_> = columns
             .iter()
-            .filter(|(name, _)| name != id && !name.eq_ignore_ascii_case(&tables.id))
-            .filter_map(|(name, _)| Some((quote(name), type_of(&target, name)?)))
+            .map(|column| &column.name)
+            .filter(|name| *name != id && !name.eq_ignore_ascii_case(&tables.id))
+            .filter_map(|name| Some((quote(name), type_of(&target, name)?)))
             .collect();
         let names: String = shared.iter().map(|(name, _)| format!(", {name}")).collect();
         let values: String = shared.iter().map(|(name, kind)| format!(", {name}::{kind}")).collect();

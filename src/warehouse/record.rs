@@ -79,7 +79,7 @@ impl Window<'_> {
     /// The warehouse cannot be written.
     pub fn make_own_tables(&self, own: &OwnTables, shape: &Shape) -> Result<()> {
         let failure = &self.tables.failure;
-        let complete = self.columns(&own.manifest)?.iter().any(|(column, _)| column == "expect");
+        let complete = self.columns(&own.manifest)?.iter().any(|column| column.name == "expect");
         if complete && !self.columns(failure)?.is_empty() {
             return Ok(());
         }
