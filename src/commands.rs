@@ -1,8 +1,5 @@
 //! One function a command: puts the parts together, and says what came of it.
 
-use std::collections::HashSet;
-use std::io::Write;
-use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::{self, Command, Origins};
@@ -20,12 +17,10 @@ use crate::stop::Stop;
 use crate::store::{self, Share, Store};
 use crate::warehouse::{self, Access, PendingRow, Selection, Source, UrlSource, Warehouse};
 use crate::worker::Tools;
-use crate::{merge, pipe, verify};
+use crate::{merge, pending, pipe, verify};
 
 /// How many runs `status` shows.
 const LAST_RUNS: usize = 5;
-/// How many rows `pending` reads in one window.
-const PENDING_PAGE: usize = 1_000_000;
 /// A run of another host that has said nothing for so long is dead (seconds).
 const DAY: f64 = 86_400.0;
 
@@ -39,7 +34,7 @@ pub fn carry_out(command: Command, origins: Origins) -> Result<ExitCode> {
         Command::Status(args) => status(*args),
         Command::Load(args) => load(*args),
         Command::Verify(args) => verify::verify(*args),
-        Command::Pending(args) => pending(*args),
+        Command::Pending(args) => pending::pending(*args),
         Command::Pipe(args) => pipe::pipe(*args, origins),
         Command::Merge(args) => merge::merge(*args),
     }
@@ -215,49 +210,4 @@ fn load(args: cli::Load) -> Result<ExitCode> {
         report::print(&summary.text());
     }
     Ok(ExitCode::Done)
-}
-
-fn pending(args: cli::Pending) -> Result<ExitCode> {
-    let place = WarehouseConfig::new(args.warehouse)?;
-    let shard = args.shard.as_deref().map(crate::config::shard).transpose()?;
-    let books = Warehouse::new(place.file, place.tables)?;
-    let urls = args.url_column.map_or(UrlSource::None, UrlSource::Column);
-    let selection = Selection { condition: args.condition, urls, skip_failed: false, run_id: String::new() };
-    let mut left = args.limit.unwrap_or(u64::MAX);
-    let (mut after, mut text, mut seen) = (-1, Vec::new(), None);
-    let mut out = std::io::stdout().lock();
-    loop {
-        let mut read = 0;
-        books.read(place.lock_wait, |window| {
-            if after == -1 {
-                let shape = window.shape()?;
-                window.count_pending(&shape, &selection)?;
-                // Only where nothing says that each id is there once must they be remembered, as hashes.
-                seen = (!shape.unique).then(HashSet::new);
-            }
-            window.pending(&selection, after, PENDING_PAGE, |row| {
-                read += 1;
-                after = row.row;
-                let wanted = left > 0 && shard.is_none_or(|shard| shard.holds(&row.id));
-                if wanted && seen.as_mut().is_none_or(|seen| seen.insert(ledger::hash(&row.id))) {
-                    left -= 1;
-                    text.extend_from_slice(row.id.as_bytes());
-                    if let Some(url) = row.url {
-                        text.push(b'\t');
-                        text.extend_from_slice(url.as_bytes());
-                    }
-                    text.push(b'\n');
-                }
-            })
-        })?;
-        // Printed when the warehouse is closed again, however slow the reader is.
-        match out.write_all(&text).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::Done),
-            other => other.map_err(|cause| Error::new("print", PathBuf::from("stdout").display(), cause))?,
-        }
-        text.clear();
-        if read < PENDING_PAGE || left == 0 {
-            return Ok(ExitCode::Done);
-        }
-    }
 }

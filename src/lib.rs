@@ -58,6 +58,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 mod merge;
+mod pending;
 mod pipe;
 pub mod progress;
 pub mod report;

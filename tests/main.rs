@@ -9,6 +9,7 @@ mod fetch;
 mod layers;
 mod load;
 mod options;
+mod pending;
 mod resume;
 mod status;
 mod support_check;

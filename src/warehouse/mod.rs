@@ -18,7 +18,7 @@ use duckdb::{AccessMode, Config, Connection};
 use crate::error::{Error, ExitCode, Result};
 
 pub use load::{LoadReport, Source, load};
-pub use pending::{PendingRow, Selection, UrlSource};
+pub use pending::{PendingRow, Repeats, Selection, UrlSource};
 pub use record::{Merged, OwnTables, RunEnd};
 pub use report::{RunRow, Standing};
 pub use tables::{Name, Shape, Tables};

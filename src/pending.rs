@@ -1,0 +1,99 @@
+//! `toller pending`: what is missing, a line each, for an engine that hands it out.
+//!
+//! Pages are read in short windows and printed between them, so that a slow reader never keeps the warehouse from
+//! other programs. Neither the number of pending GUIDs nor that of repeated ones decides how much memory it takes.
+
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+
+use crate::cli;
+use crate::config::{WarehouseConfig, shard};
+use crate::error::{Error, ExitCode, Result};
+use crate::guid::Shard;
+use crate::report::{self, grouped};
+use crate::warehouse::{Repeats, Selection, UrlSource, Warehouse};
+
+/// A page is full with so many bytes: close to a million GUIDs, read in less than half a second.
+const PAGE: usize = 32 << 20;
+
+/// Carries out `toller pending`.
+pub fn pending(args: cli::Pending) -> Result<ExitCode> {
+    let place = WarehouseConfig::new(args.warehouse)?;
+    let shard = args.shard.as_deref().map(shard).transpose()?;
+    let books = Warehouse::new(place.file, place.tables)?;
+    let urls = args.url_column.map_or(UrlSource::None, UrlSource::Column);
+    let selection = Selection { condition: args.condition, urls, skip_failed: false, run_id: String::new() };
+    let left = args.limit.unwrap_or(u64::MAX);
+    let mut page = Page { shard, left, after: -1, text: Vec::new(), unprintable: 0 };
+    let mut repeats = None;
+    let mut out = io::stdout().lock();
+    loop {
+        let over = books.read(place.lock_wait, |window| {
+            let repeats = match &mut repeats {
+                Some(repeats) => repeats,
+                None => repeats.insert(window.repeats(&window.shape()?, &selection)?),
+            };
+            window.each_pending(&selection, page.after, |row, id, url| page.add(repeats, row, id, url))
+        })?;
+        match out.write_all(&page.text).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::Done),
+            other => other.map_err(|cause| Error::new("print", "stdout", cause))?,
+        }
+        page.text.clear();
+        if over || page.left == 0 {
+            page.say_what_is_left_out();
+            return Ok(ExitCode::Done);
+        }
+    }
+}
+
+/// What is read in one window.
+struct Page {
+    shard: Option<Shard>,
+    /// GUIDs that may still be printed.
+    left: u64,
+    /// The last row that was read.
+    after: i64,
+    text: Vec<u8>,
+    /// Ids that no line can hold.
+    unprintable: u64,
+}
+
+impl Page {
+    fn add(&mut self, repeats: &Repeats, row: i64, id: &str, url: Option<&str>) -> ControlFlow<()> {
+        if self.left == 0 || self.text.len() >= PAGE {
+            return ControlFlow::Break(());
+        }
+        self.after = row;
+        if self.shard.is_some_and(|shard| !shard.holds(id)) || repeats.holds(row) {
+            return ControlFlow::Continue(());
+        }
+        if id.is_empty() || id.bytes().any(breaks_a_line) {
+            self.unprintable += 1;
+            return ControlFlow::Continue(());
+        }
+        self.left -= 1;
+        self.text.extend_from_slice(id.as_bytes());
+        if let Some(url) = url {
+            self.text.push(b'\t');
+            // A space makes no better URL of it, and keeps the line one line.
+            self.text.extend(url.bytes().map(|byte| if breaks_a_line(byte) { b' ' } else { byte }));
+        }
+        self.text.push(b'\n');
+        ControlFlow::Continue(())
+    }
+
+    fn say_what_is_left_out(&self) {
+        if self.unprintable > 0 {
+            let count = grouped(self.unprintable);
+            report::print_notice(&format!(
+                "{count} ids are empty or hold a tab or a line break, and are left out; `toller fetch` records them as bad_guid"
+            ));
+        }
+    }
+}
+
+/// What separates GUID and URL, and line from line.
+fn breaks_a_line(byte: u8) -> bool {
+    matches!(byte, b'\t' | b'\n' | b'\r')
+}
