@@ -15,9 +15,11 @@ if [ -z "${TOLLER_CHECK_INSIDE-}" ]; then
     tree=$(find "$work" -mindepth 1 -maxdepth 1 -type d)
     mkdir "$work/target" "$work/home"
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/toller/target}
-    TOLLER_CHECK_INSIDE=1 CARGO_HOME=$work/home scripts/packaging/apart.sh --no-network "$work/target" "$tree/scripts/airgap-check.sh"
+    TOLLER_CHECK_INSIDE=$tree CARGO_HOME=$work/home scripts/packaging/apart.sh --no-network "$work/target" scripts/airgap-check.sh
     exit
 fi
+cd "$TOLLER_CHECK_INSIDE"
+unset TOLLER_CHECK_INSIDE
 
 run() {
     printf '\n$ %s\n' "$*"

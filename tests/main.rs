@@ -11,6 +11,7 @@ mod load;
 mod options;
 mod pending;
 mod resume;
+mod shipping;
 mod status;
 mod support_check;
 mod tables;

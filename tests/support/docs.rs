@@ -79,6 +79,10 @@ fn main() {
 }
 
 /// The whole page, in the macros of man(7).
+///
+/// # Panics
+/// A command says nothing about itself.
+#[must_use]
 pub fn man_page(date: &str) -> String {
     let mut command = toller::cli::command();
     command.build();
