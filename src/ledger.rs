@@ -62,8 +62,8 @@ pub trait Ledger {
     /// The source cannot be read.
     fn next(&mut self) -> Result<Supply>;
 
-    /// Whether a record would be tried now; asked before the batch's files are made durable.
-    fn is_ready(&self) -> bool;
+    /// Whether a batch of this size would be tried now; asked before its files are made durable.
+    fn is_ready(&self, batch: usize) -> bool;
 
     /// Records a batch whose files are durable. False when it cannot be done now.
     ///
@@ -78,14 +78,44 @@ pub trait Ledger {
     fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&EarlyEnd>) -> Result<Closing>;
 }
 
-/// How many pending GUIDs are read at once.
-const PAGE: usize = 100_000;
+/// How many pending GUIDs are read at once, at the least and at the most: enough for what is fetched from one window
+/// to the next, which on a large warehouse are far apart.
+const PAGE: (usize, usize) = (200_000, 600_000);
 /// How often the table is gone through again for what became pending during the run.
 const PASSES: u32 = 3;
 /// The warehouse is held for at most this part of the time.
 const SHARE: u32 = 20;
 /// How long to wait before trying a locked warehouse again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// How much of its time the warehouse is held, and whether another window fits into its share.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    since: Instant,
+    held: Duration,
+    /// What the latest window took, and for how many outcomes.
+    last: (Duration, usize),
+}
+
+impl Share {
+    /// Counts from the end of the first window, which itself does not count but tells what to expect.
+    fn new(since: Instant, first: Duration) -> Self {
+        Self { since, held: Duration::ZERO, last: (first, 1000) }
+    }
+
+    fn count(&mut self, held: Duration, batch: usize) {
+        self.held += held;
+        self.last = (held, batch.max(1));
+    }
+
+    /// Whether a window for so many outcomes, expected to take as long as the latest one and longer the more there
+    /// are, keeps the share. Its cost grows far slower than the batch, so that waiting always makes it fit.
+    fn allows(&self, batch: usize, now: Instant) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "batches are far below 2^52")]
+        let growth = (batch as f64 / self.last.1 as f64).sqrt().max(1.0);
+        (self.held + self.last.0.mul_f64(growth)) * SHARE <= now.saturating_duration_since(self.since)
+    }
+}
 
 /// The DuckDB warehouse as a run's books.
 #[derive(Debug)]
@@ -105,8 +135,10 @@ pub struct WarehouseLedger<'w> {
     outstanding: HashSet<u64>,
     /// How many GUIDs may still be handed out.
     allowance: u64,
-    /// Not before this is the warehouse opened again.
-    not_before: Instant,
+    /// How much of its time the warehouse has been held, between the first and the last window.
+    share: Share,
+    /// Not before this is the warehouse tried again, because another program had it.
+    try_again_at: Instant,
     /// Since when nothing but the warehouse's lock is in the way.
     waiting_since: Option<Instant>,
     lock_wait: Duration,
@@ -187,12 +219,14 @@ impl<'w> FirstLook<'w> {
             pass_over: false,
             outstanding: HashSet::new(),
             allowance: limit.unwrap_or(u64::MAX),
-            not_before: Instant::now(),
+            share: Share::new(Instant::now(), Duration::ZERO),
+            try_again_at: Instant::now(),
             waiting_since: None,
             lock_wait,
         };
-        ledger.read_page(&self.window)?;
-        self.window.close()?;
+        ledger.read_page(&self.window, 0)?;
+        let held = self.window.close()?;
+        ledger.share = Share::new(Instant::now(), held);
         Ok(ledger)
     }
 }
@@ -205,12 +239,20 @@ pub fn hash(id: &str) -> u64 {
     hasher.finish()
 }
 
+fn has_failures(batch: &[Outcome]) -> bool {
+    batch.iter().any(|outcome| outcome.result.is_err())
+}
+
 impl WarehouseLedger<'_> {
-    fn read_page(&mut self, window: &Window<'_>) -> Result<()> {
+    fn read_page(&mut self, window: &Window<'_>, recorded: usize) -> Result<()> {
+        let size = (recorded * 2).clamp(PAGE.0, PAGE.1);
+        if self.page.len() >= size / 2 {
+            return Ok(());
+        }
         let mut read = 0;
         let mut last = self.after;
         let (page, outstanding) = (&mut self.page, &mut self.outstanding);
-        window.pending(&self.selection, self.after, PAGE, |row| {
+        window.pending(&self.selection, self.after, size, |row| {
             read += 1;
             last = row.row;
             // Already in hand under another row: whoever records it records all its rows.
@@ -219,7 +261,7 @@ impl WarehouseLedger<'_> {
             }
         })?;
         self.after = last;
-        if read < PAGE {
+        if read < size {
             self.after = -1;
             self.passes += 1;
             self.pass_over = true;
@@ -231,7 +273,7 @@ impl WarehouseLedger<'_> {
     fn still_locked(&mut self, idle: bool, error: Error) -> Result<()> {
         let since = self.waiting_since.filter(|_| idle).unwrap_or_else(Instant::now);
         self.waiting_since = idle.then_some(since);
-        self.not_before = Instant::now() + TRY_AGAIN;
+        self.try_again_at = Instant::now() + TRY_AGAIN;
         if idle && since.elapsed() >= self.lock_wait { Err(error) } else { Ok(()) }
     }
 
@@ -265,29 +307,36 @@ impl Ledger for WarehouseLedger<'_> {
         Ok(self.supply(id, url))
     }
 
-    fn is_ready(&self) -> bool {
-        Instant::now() >= self.not_before
+    fn is_ready(&self, batch: usize) -> bool {
+        let now = Instant::now();
+        now >= self.try_again_at && self.share.allows(batch, now)
     }
 
     fn record(&mut self, batch: &[Outcome], tally: &Tally, idle: bool) -> Result<bool> {
         let warehouse = self.warehouse;
+        // While the file is still everybody's.
+        warehouse.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
             Opened::Locked(error) => return self.still_locked(idle, error).map(|()| false),
         };
         self.waiting_since = None;
-        window.record(&self.own, &self.shape, &self.run_id, batch, tally, None)?;
+        window.record(&self.own, &self.shape, &self.run_id, has_failures(batch), tally, None)?;
         self.forget(batch);
-        if !self.pass_over && self.page.len() < PAGE / 2 {
-            self.read_page(&window)?;
+        if !self.pass_over {
+            self.read_page(&window, batch.len())?;
         }
-        let held = window.close()?;
-        self.not_before = Instant::now() + held * (SHARE - 1);
+        self.share.count(window.close()?, batch.len());
         Ok(true)
     }
 
     fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&EarlyEnd>) -> Result<Closing> {
+        // The last window does not count towards the share.
+        if Instant::now() < self.try_again_at {
+            return Ok(Closing::Later);
+        }
         let warehouse = self.warehouse;
+        warehouse.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
             Opened::Locked(error) => return self.still_locked(true, error).map(|()| Closing::Later),
@@ -295,7 +344,7 @@ impl Ledger for WarehouseLedger<'_> {
         self.waiting_since = None;
         let end =
             early.map(|early| RunEnd { status: early.status, error: early.error.clone(), forgive: early.forgive });
-        window.record(&self.own, &self.shape, &self.run_id, batch, tally, end.as_ref())?;
+        window.record(&self.own, &self.shape, &self.run_id, has_failures(batch), tally, end.as_ref())?;
         self.forget(batch);
         if early.is_some() {
             window.close()?;
@@ -304,7 +353,7 @@ impl Ledger for WarehouseLedger<'_> {
         // Rows may have come, or moved, while the run went on; with a limit they are not this run's to judge.
         if self.allowance > 0 {
             self.pass_over = false;
-            self.read_page(&window)?;
+            self.read_page(&window, 0)?;
         }
         let left = self.allowance > 0 && !self.page.is_empty();
         if left && self.passes <= PASSES {
@@ -315,5 +364,22 @@ impl Ledger for WarehouseLedger<'_> {
         window.close_run(&self.own, &self.run_id, tally, &end)?;
         window.close()?;
         Ok(Closing::Closed { left })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_take_a_twentieth_of_the_time_and_large_batches_wait_longer() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut share = Share::new(start, Duration::from_millis(10));
+        assert!(!share.allows(1000, at(199)));
+        assert!(share.allows(1000, at(200)));
+        assert!(!share.allows(4000, at(399)) && share.allows(4000, at(400)));
+        share.count(Duration::from_millis(50), 1000);
+        assert!(!share.allows(1000, at(1999)) && share.allows(1000, at(2000)));
     }
 }

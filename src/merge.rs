@@ -3,13 +3,13 @@
 //! A file is read twice: once to know that every line of it is good, then to apply it, so that a bad file changes
 //! nothing. What is known better already is left alone, so that merging twice is merging once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, Seek};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::cli;
+use crate::cli::{self, LayoutArgs};
 use crate::config::{WarehouseConfig, layout_like};
 use crate::error::{Error, ExitCode, Result};
 use crate::guid::Guid;
@@ -22,19 +22,16 @@ use crate::report::{self, MergeReport};
 use crate::store::{self, Layout};
 use crate::warehouse::{Merged, OwnTables, RunEnd, Shape, Warehouse};
 
-/// How many outcomes are applied in one transaction.
-const BATCH: usize = 100_000;
+/// How many outcomes are applied in one transaction: many, because each goes through the whole table twice.
+const BATCH: usize = 250_000;
+/// Below a destination no file lies deeper: its name and the folders of `--fanout`.
+const DEEPEST: usize = 9;
 
 /// Carries out `toller merge`.
 pub fn merge(args: cli::Merge) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables)?;
-    let layout = if args.layout.dest.is_some() {
-        let last = books.read(place.lock_wait, |window| window.last_destination())?;
-        Some(layout_like(args.layout, last.as_ref())?.0)
-    } else {
-        None
-    };
+    let claims = Claims::new(args.layout, &books, place.lock_wait)?;
     let run = RunManifest {
         run_id: new_run_id(SystemTime::now()),
         started_at: SystemTime::now(),
@@ -52,11 +49,14 @@ pub fn merge(args: cli::Merge) -> Result<ExitCode> {
         window.open_run(&own, &run, 0, false)?;
         Ok((shape, own))
     })?;
+    if let Some(notice) = &own.notice {
+        report::print_notice(notice);
+    }
     let mut merge = Merge {
         books: &books,
         own,
         shape,
-        layout,
+        claims,
         lock_wait: place.lock_wait,
         tally: Tally::default(),
         report: MergeReport { run_id: run.run_id.clone(), ..MergeReport::default() },
@@ -82,7 +82,7 @@ struct Merge<'m> {
     books: &'m Warehouse,
     own: OwnTables,
     shape: Shape,
-    layout: Option<Layout>,
+    claims: Claims,
     lock_wait: Duration,
     tally: Tally,
     report: MergeReport,
@@ -102,42 +102,92 @@ impl Merge<'_> {
             report::print_notice(&line);
         }
         let mut batch = Batch::default();
-        text.rewind()?;
         text.each(|_, line| {
-            if let Some(outcome) = line {
-                self.report.lines += 1;
-                batch.add(outcome);
+            let Some(arrival) = line else { return Ok(()) };
+            self.report.lines += 1;
+            if !self.claims.are_true(&arrival) {
+                self.report.missing += 1;
+                return Ok(());
             }
+            batch.add(arrival);
             if batch.outcomes.len() >= BATCH { self.apply(&mut batch) } else { Ok(()) }
         })?;
         self.apply(&mut batch)
     }
 
     fn apply(&mut self, batch: &mut Batch) -> Result<()> {
-        let mut outcomes = batch.take();
-        if let Some(layout) = &self.layout {
-            let before = outcomes.len();
-            outcomes.retain(|outcome| outcome.result.is_err() || is_there(layout, outcome));
-            self.report.missing += (before - outcomes.len()) as u64;
-        }
-        if outcomes.is_empty() {
+        let batch = std::mem::take(batch);
+        if batch.outcomes.is_empty() {
             return Ok(());
         }
+        self.books.stage(&batch.outcomes)?;
+        self.books.stage_forgiven(&batch.forgiven.into_iter().collect::<Vec<_>>())?;
         let (own, shape, tally, run_id) = (&self.own, &self.shape, &mut self.tally, &self.report.run_id);
-        let failed = tally.failed;
-        let Merged { unknown, ignored, changed } =
-            self.books.write(self.lock_wait, |window| window.merge(own, shape, run_id, &outcomes, tally))?;
-        self.report.failed += self.tally.failed - failed;
+        let merged = self.books.write(self.lock_wait, |window| window.merge(own, shape, run_id, tally))?;
+        let Merged { unknown, ignored, done, failed } = merged;
+        self.report.failed += failed;
         self.report.unknown += unknown;
         self.report.ignored += ignored;
-        self.report.done += changed;
+        self.report.done += done;
         Ok(())
     }
 }
 
-fn is_there(layout: &Layout, outcome: &Outcome) -> bool {
-    let path = Guid::new(outcome.id.clone()).ok().map(|guid| layout.path(&guid));
-    path.and_then(|path| std::fs::metadata(path).ok()).is_some_and(|found| found.is_file() && found.len() > 0)
+/// Whether the files that outcomes speak of are looked for, and where.
+enum Claims {
+    /// The shards' word is taken.
+    Taken,
+    /// In a destination whose layout is known.
+    Checked(Layout),
+    /// In a destination of which nothing else is known: below it, as the line says.
+    CheckedAsSaid(PathBuf),
+}
+
+impl Claims {
+    fn new(args: LayoutArgs, books: &Warehouse, lock_wait: Duration) -> Result<Self> {
+        let Some(dest) = args.dest.clone() else { return Ok(Self::Taken) };
+        let last = books.read(lock_wait, |window| window.last_destination())?;
+        if last.is_none() && args.extension.is_none() && args.fanout.is_none() {
+            return Ok(Self::CheckedAsSaid(dest));
+        }
+        Ok(Self::Checked(layout_like(args, last.as_ref())?.0))
+    }
+
+    fn are_true(&self, arrival: &Arrival) -> bool {
+        let Ok(guid) = Guid::new(arrival.outcome.id.clone()) else { return arrival.outcome.result.is_err() };
+        if arrival.outcome.result.is_err() {
+            return true;
+        }
+        match self {
+            Self::Taken => true,
+            Self::Checked(layout) => is_there(&layout.path(&guid)),
+            Self::CheckedAsSaid(dest) => {
+                let said = Path::new(arrival.path.as_deref().unwrap_or_default()).components();
+                let mut below = PathBuf::new();
+                let names = said.rev().map_while(|part| match part {
+                    Component::Normal(name) => Some(name),
+                    _ => None,
+                });
+                names.take(DEEPEST).any(|name| {
+                    below = Path::new(name).join(&below);
+                    is_there(&dest.join(&below))
+                })
+            }
+        }
+    }
+}
+
+fn is_there(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
+}
+
+/// One line.
+struct Arrival {
+    outcome: Outcome,
+    /// Where its file was when it was printed.
+    path: Option<String>,
+    /// A failure for good by its kind, and yet not to be taken so.
+    forgiven: bool,
 }
 
 /// Outcomes of one transaction, one for each GUID: a success stands, failures add up in the order they come.
@@ -145,77 +195,83 @@ fn is_there(layout: &Layout, outcome: &Outcome) -> bool {
 struct Batch {
     outcomes: Vec<Outcome>,
     places: HashMap<Box<str>, usize>,
+    forgiven: HashSet<Box<str>>,
 }
 
 impl Batch {
-    fn add(&mut self, outcome: Outcome) {
-        let Some(place) = self.places.get(&outcome.id) else {
-            self.places.insert(outcome.id.clone(), self.outcomes.len());
-            self.outcomes.push(outcome);
-            return;
-        };
-        let known = &mut self.outcomes[*place];
-        if known.result.is_ok() {
-            return;
-        }
-        if outcome.result.is_ok() {
-            *known = outcome;
-        } else if outcome.finished_at > known.finished_at {
+    fn add(&mut self, arrival: Arrival) {
+        let Arrival { outcome, forgiven, .. } = arrival;
+        let id = outcome.id.clone();
+        if let Some(place) = self.places.get(&id) {
+            let known = &mut self.outcomes[*place];
+            if known.result.is_ok() || (outcome.result.is_err() && outcome.finished_at <= known.finished_at) {
+                return;
+            }
             let attempts = known.attempts.saturating_add(outcome.attempts);
             *known = Outcome { attempts, ..outcome };
+            self.forgiven.remove(&id);
+        } else {
+            self.places.insert(id.clone(), self.outcomes.len());
+            self.outcomes.push(outcome);
         }
-    }
-
-    fn take(&mut self) -> Vec<Outcome> {
-        self.places.clear();
-        std::mem::take(&mut self.outcomes)
+        if forgiven {
+            self.forgiven.insert(id);
+        }
     }
 }
 
-/// A source that can be read twice.
+/// A source that is read twice.
 struct Text {
     source: PathBuf,
-    /// What standard input held.
+    /// What came from a stream.
     spooled: Option<File>,
+    /// How many lines the first reading found; a file that grows meanwhile has more to say another time.
+    lines: Option<usize>,
 }
 
 impl Text {
     fn open(source: &Path) -> Result<Self> {
-        let spooled = (source == Path::new("-")).then(|| store::spool(&mut input::open(source)?)).transpose();
+        // A pipe, standard input or not, can be read only once.
+        let stream = source == Path::new("-") || std::fs::metadata(source).is_ok_and(|found| !found.is_file());
+        let spool = || store::spool(&mut *input::source(source)?);
+        let spooled = stream.then(spool).transpose();
         let spooled = spooled.map_err(|cause| Error::new("merge", source.display(), cause))?;
-        Ok(Self { source: source.to_owned(), spooled })
+        Ok(Self { source: source.to_owned(), spooled, lines: None })
     }
 
-    fn rewind(&mut self) -> Result<()> {
-        let rewound = self.spooled.as_mut().map(Seek::rewind).transpose();
-        rewound.map(drop).map_err(|cause| Error::new("merge", self.source.display(), cause))
+    fn read(&mut self) -> io::Result<Box<dyn BufRead>> {
+        let Some(file) = &mut self.spooled else { return input::open(&self.source) };
+        file.rewind()?;
+        input::text(Box::new(file.try_clone()?))
     }
 
     /// Gives `visit` every line as an outcome, and `None` for a torn last one.
-    fn each(&mut self, mut visit: impl FnMut(usize, Option<Outcome>) -> Result<()>) -> Result<()> {
-        let error = |cause: String| Error::new("merge", self.source.display(), cause);
-        let mut text: Box<dyn BufRead> = match &mut self.spooled {
-            Some(file) => Box::new(BufReader::new(file)),
-            None => input::open(&self.source).map_err(|cause| error(cause.to_string()))?,
+    fn each(&mut self, mut visit: impl FnMut(usize, Option<Arrival>) -> Result<()>) -> Result<()> {
+        let source = self.source.display().to_string();
+        let error = |cause: String| Error::new("merge", &source, cause);
+        let most = self.lines.unwrap_or(usize::MAX);
+        let mut text = match self.read() {
+            // A gzip stream that ends too soon, even in its head, is what a killed shard leaves.
+            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return visit(1, None),
+            other => other.map_err(|cause| error(cause.to_string()))?,
         };
         let mut line = Vec::new();
-        for number in 1.. {
+        for number in 1..=most {
             line.clear();
             match text.read_until(b'\n', &mut line) {
-                // A gzip stream that ends too soon is what a killed shard leaves.
                 Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return visit(number, None),
                 other => other.map_err(|cause| error(format!("line {number}: {cause}")))?,
             };
             if line.is_empty() {
                 return Ok(());
             }
-            let whole = line.ends_with(b"\n");
+            self.lines = Some(self.lines.map_or(number, |lines| lines.max(number)));
             if line.trim_ascii().is_empty() {
                 continue;
             }
             match parse(&line) {
-                Ok(outcome) => visit(number, Some(outcome))?,
-                Err(_) if !whole => visit(number, None)?,
+                Ok(arrival) => visit(number, Some(arrival))?,
+                Err(_) if !line.ends_with(b"\n") => visit(number, None)?,
                 Err(cause) => {
                     return Err(error(format!("line {number}: {cause}"))
                         .with_way_out("nothing of this file was applied; it must be what `toller pipe` printed"));
@@ -226,7 +282,7 @@ impl Text {
     }
 }
 
-fn parse(line: &[u8]) -> std::result::Result<Outcome, String> {
+fn parse(line: &[u8]) -> std::result::Result<Arrival, String> {
     let line: Line = serde_json::from_slice(line).map_err(|cause| cause.to_string())?;
     let finished_at =
         humantime::parse_rfc3339_weak(&line.finished_at).map_err(|cause| format!("finished_at: {cause}"))?;
@@ -234,20 +290,18 @@ fn parse(line: &[u8]) -> std::result::Result<Outcome, String> {
         Ok(Saved { bytes: line.bytes.unwrap_or(0), reused: false })
     } else {
         let kind = line.kind.as_deref().and_then(Kind::from_name).ok_or("a failure without a known kind")?;
-        let failure = Failure {
-            kind,
-            http_status: line.http_status,
-            message: line.message.unwrap_or_default(),
-            retry_after: None,
-        };
-        Err(failure)
+        let (http_status, message) = (line.http_status, line.message.unwrap_or_default());
+        Err(Failure { kind, http_status, message, retry_after: None })
     };
-    Ok(Outcome {
+    let forgiven = line.permanent == Some(false) && result.as_ref().is_err_and(|failure| !failure.is_transient());
+    let outcome = Outcome {
         id: line.guid.into(),
-        url: line.url.map(Into::into),
+        // Only failures are recorded with their URL.
+        url: line.url.filter(|_| !line.ok).map(Into::into),
         attempts: line.attempts.unwrap_or(0),
         spent: Duration::from_millis(line.ms.unwrap_or(0)),
         finished_at,
         result,
-    })
+    };
+    Ok(Arrival { outcome, path: line.path, forgiven })
 }

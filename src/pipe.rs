@@ -3,6 +3,7 @@
 //! GUIDs come in on stdin and outcomes go out on stdout, each after its file is durable. A thread reads stdin, because a
 //! read may block for ever, and hands over a bounded number of lines.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -27,8 +28,12 @@ use crate::run::{self, Watch};
 use crate::store::{self, Layout, Share, Store};
 use crate::worker::Tools;
 
-/// Lines read ahead.
+/// Lines read ahead, and lines refused in a row before what has gathered is printed.
 const AHEAD: usize = 4096;
+/// Print after so many seconds, which with what it takes is at least once a second.
+const PRINT_AFTER: f64 = 0.8;
+/// Failures for good that are kept in mind, in case the run turns out to be no judge of them.
+const REMEMBERED: usize = 100;
 /// A longer line is no GUID with a URL; the rest of it is read and dropped.
 const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -99,7 +104,7 @@ impl Line {
 
 /// Carries out `toller pipe`.
 pub fn pipe(args: cli::Pipe, origins: Origins) -> Result<ExitCode> {
-    let config = FetchConfig::new(args.origin, None, origins, 1.0)?;
+    let config = FetchConfig::new(args.origin, None, origins, PRINT_AFTER)?;
     let lines = read_stdin()?;
     if config.dry_run {
         let count =
@@ -129,6 +134,8 @@ pub fn pipe(args: cli::Pipe, origins: Origins) -> Result<ExitCode> {
         layout: config.layout.clone(),
         template: config.template().cloned(),
         allowance: config.limit.unwrap_or(u64::MAX),
+        refused: 0,
+        failed: VecDeque::new(),
     };
     let pace = Pace::new(config.rate, config.bandwidth);
     let tools =
@@ -146,6 +153,10 @@ struct StreamLedger {
     layout: Layout,
     template: Option<UrlTemplate>,
     allowance: u64,
+    /// Lines refused since the run was last made to look at what has gathered.
+    refused: usize,
+    /// The latest failures for good that were printed.
+    failed: VecDeque<Outcome>,
 }
 
 impl StreamLedger {
@@ -179,6 +190,21 @@ impl StreamLedger {
         };
         print().map_err(|cause| Error::new("print outcomes", "stdout", cause))
     }
+
+    fn remember(&mut self, batch: &[Outcome]) {
+        let for_good = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(|failure| !failure.is_transient());
+        let latest = batch.iter().rev().filter(for_good).take(REMEMBERED);
+        self.failed.extend(latest.cloned().collect::<Vec<_>>().into_iter().rev());
+        self.failed.drain(..self.failed.len().saturating_sub(REMEMBERED));
+    }
+
+    /// What was printed as a failure for good, once more and as one that may pass: whoever reads has the line already.
+    fn take_back(&mut self) -> Result<()> {
+        let now = SystemTime::now();
+        let again = |outcome| Outcome { attempts: 0, finished_at: now, ..outcome };
+        let failed: Vec<_> = std::mem::take(&mut self.failed).into_iter().map(again).collect();
+        self.print(&failed, true)
+    }
 }
 
 impl Ledger for StreamLedger {
@@ -186,26 +212,39 @@ impl Ledger for StreamLedger {
         if self.allowance == 0 {
             return Ok(Supply::End);
         }
+        // Nothing but refusals would be gathered without an end.
+        if self.refused == AHEAD {
+            self.refused = 0;
+            return Ok(Supply::Wait);
+        }
         match self.lines.try_recv() {
             Ok(line) => {
                 self.allowance -= 1;
-                Ok(self.supply(&line.map_err(|cause| stdin_error(&cause))?))
+                let supply = self.supply(&line.map_err(|cause| stdin_error(&cause))?);
+                self.refused += usize::from(matches!(supply, Supply::Refused(_)));
+                Ok(supply)
             }
             Err(TryRecvError::Empty) => Ok(Supply::Wait),
             Err(TryRecvError::Disconnected) => Ok(Supply::End),
         }
     }
 
-    fn is_ready(&self) -> bool {
+    fn is_ready(&self, _: usize) -> bool {
         true
     }
 
     fn record(&mut self, batch: &[Outcome], _: &Tally, _: bool) -> Result<bool> {
-        self.print(batch, false).map(|()| true)
+        self.print(batch, false)?;
+        self.remember(batch);
+        Ok(true)
     }
 
     fn finish(&mut self, batch: &[Outcome], _: &Tally, early: Option<&EarlyEnd>) -> Result<Closing> {
-        self.print(batch, early.is_some_and(|early| early.forgive))?;
+        let forgive = early.is_some_and(|early| early.forgive);
+        if forgive {
+            self.take_back()?;
+        }
+        self.print(batch, forgive)?;
         Ok(Closing::Closed { left: false })
     }
 }

@@ -310,7 +310,7 @@ impl Course<'_> {
     fn record_if_due(&mut self, idle: bool) -> Result<()> {
         let full = self.batch.len() >= self.settings.batch;
         let old = !self.batch.is_empty() && self.batch_since.elapsed() >= self.settings.batch_time;
-        if !(full || old || self.dry) || !self.ledger.is_ready() {
+        if !(full || old || self.dry) || !self.ledger.is_ready(self.batch.len()) {
             return Ok(());
         }
         self.make_durable()?;
@@ -332,9 +332,6 @@ impl Course<'_> {
     }
 
     fn close(&mut self, early: Option<&EarlyEnd>) -> Result<Closing> {
-        if early.is_none() && !self.ledger.is_ready() && !self.batch.is_empty() && self.durable == self.batch.len() {
-            return Ok(Closing::Later);
-        }
         self.make_durable()?;
         self.count_requests();
         let closing = self.ledger.finish(&self.batch, &self.tally, early)?;

@@ -31,7 +31,7 @@ pub fn verify(args: cli::Verify) -> Result<ExitCode> {
     } else {
         None
     };
-    let (claims, shape) = books.claims(None, place.lock_wait)?;
+    let (claims, shape) = books.claims(place.lock_wait)?;
     let check =
         Check { layout: &layout, expect, files: files.as_ref(), books: &books, shape, lock_wait: place.lock_wait };
     check.claims(&claims, &mut report)?;
@@ -64,7 +64,7 @@ struct Found {
 
 impl Check<'_> {
     /// Every GUID of the warehouse: is its file what the warehouse says?
-    fn claims(&self, claims: &Claims, report: &mut VerifyReport) -> Result<()> {
+    fn claims(&self, claims: &Claims<'_>, report: &mut VerifyReport) -> Result<()> {
         let mut after = 0;
         let mut body = Vec::new();
         loop {
@@ -114,12 +114,8 @@ impl Check<'_> {
             let guids: Vec<_> = found.to_done.iter().filter_map(|id| Guid::new(id.clone()).ok()).collect();
             files.sync(guids.iter())?;
         }
-        if !found.to_pending.is_empty() || !found.to_done.is_empty() {
-            self.books.write(self.lock_wait, |window| {
-                window.correct(&self.shape, &found.to_pending, false)?;
-                window.correct(&self.shape, &found.to_done, true)
-            })?;
-        }
+        self.books.correct(&self.shape, &found.to_pending, false, self.lock_wait)?;
+        self.books.correct(&self.shape, &found.to_done, true, self.lock_wait)?;
         for guid in &found.corrupt {
             files.set_aside(guid)?;
         }
@@ -131,7 +127,7 @@ impl Check<'_> {
     }
 
     /// Every file of the destination: does the warehouse know it?
-    fn strays(&self, claims: &Claims, report: &mut VerifyReport) -> Result<()> {
+    fn strays(&self, claims: &Claims<'_>, report: &mut VerifyReport) -> Result<()> {
         let mut names: Vec<Box<str>> = Vec::new();
         let mut stray = 0;
         store::walk(&self.layout.dest, &mut |file: &Path| {

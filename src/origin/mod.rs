@@ -201,14 +201,16 @@ impl Origin {
         body: &mut Vec<u8>,
         wait_turn: &dyn Fn() -> bool,
     ) -> Option<std::result::Result<Answer, Failure>> {
-        // Each dead connection is gone from the pool, so that at the latest the last turn opens a fresh one.
+        // A dead connection is gone from the pool, but others may come into it and die meanwhile; the last turn takes
+        // none from there.
         for turn in 0..=self.workers {
+            let fresh = turn > 0 && turn == self.workers;
             if !wait_turn() {
                 return None;
             }
             let started = Instant::now();
             wire::reset_trace();
-            let result = self.send(uri, own, *left);
+            let result = self.send(uri, own, fresh, *left);
             let dead = matches!(&result, Err(ureq::Error::Io(_))) && !wire::trace().fresh && !wire::trace().heard;
             let answer = match result {
                 Err(_) if dead && turn < self.workers && !left.is_zero() => None,
@@ -227,6 +229,7 @@ impl Origin {
         &self,
         uri: &Uri,
         own: bool,
+        fresh: bool,
         left: Duration,
     ) -> std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error> {
         let mut request = Request::get(uri.clone()).body(())?;
@@ -234,9 +237,12 @@ impl Origin {
             *request.headers_mut() = self.headers.clone();
         }
         let plain = uri.scheme_str() == Some("http") && self.http_proxy.as_ref() != self.agent.config().proxy();
-        if left < self.timeout || plain {
+        if left < self.timeout || plain || fresh {
             let mut config =
                 self.agent.configure_request(request).timeout_global(Some(left.max(Duration::from_millis(1))));
+            if fresh {
+                config = config.max_idle_age(Duration::ZERO);
+            }
             if plain {
                 config = config.proxy(self.http_proxy.clone());
             }

@@ -2,18 +2,15 @@
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use duckdb::{Config, Connection, params};
+use duckdb::params;
 
 use crate::error::{Error, Result};
 use crate::input;
 
 use super::tables::{Column, quote, text, type_of};
-use super::{Opened, Tables, Warehouse, Window, settings};
-
-/// What the attached warehouse is called inside the connection that loads.
-const CATALOGUE: &str = "warehouse";
+use super::{Access, Tables, Warehouse, Window};
 
 /// One file of GUIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +89,10 @@ pub fn load(file: &Path, tables: &Tables, sources: &[Source], patience: Duration
         std::fs::metadata(&source.path).map_err(|cause| Error::new("load", source.path.display(), cause))?;
     }
     let made = !file.exists();
-    let warehouse = Warehouse { file: file.to_owned(), tables: tables.clone() };
-    let window = super::patiently(patience, &|| false, || warehouse.attach(made))?;
-    let Some(window) = window else { unreachable!("nothing stops it") };
+    // Sorting out duplicates among millions takes more memory than a run is given.
+    let warehouse = Warehouse::start(file.to_owned(), tables.clone(), "4GiB")?;
+    let access = if made { Access::Make } else { Access::Write };
+    let Some(window) = warehouse.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
     let mut report = LoadReport { made, ..LoadReport::default() };
     // Asked before it begins, because asking for a table that is not there ends a transaction.
     let mut exists = !window.columns(&tables.table)?.is_empty();
@@ -107,31 +105,8 @@ pub fn load(file: &Path, tables: &Tables, sources: &[Source], patience: Duration
     let count = format!("SELECT count(*) FROM {}", tables.table.quoted());
     let total: duckdb::Result<i64> = window.connection.query_row(&count, [], |row| row.get(0));
     report.total = total.map_err(|cause| window.error("load", &cause))?.unsigned_abs();
-    // The connection's own database is in memory; only letting go of the file writes it out.
-    window.run("load", &format!("USE memory; DETACH {CATALOGUE}"))?;
     window.close()?;
     Ok(report)
-}
-
-impl Warehouse {
-    /// Opens the file beside a database in memory: only ATTACH can make one that DuckDB 1.x reads.
-    fn attach(&self, make: bool) -> Result<Opened<'_>> {
-        let opened = Instant::now();
-        let version = if make { " (STORAGE_VERSION 'v1.0.0')" } else { "" };
-        let attach = || {
-            // Sorting out duplicates among millions may need room on disk, and that belongs beside the warehouse.
-            let spill = format!("{}.tmp", self.file.display());
-            let config = settings(Config::default())?.with("temp_directory", spill)?.max_memory("50%")?;
-            let connection = Connection::open_in_memory_with_flags(config)?;
-            let file = text(&self.file.to_string_lossy());
-            connection.execute_batch(&format!("ATTACH {file} AS {CATALOGUE}{version}; USE {CATALOGUE}"))?;
-            Ok(connection)
-        };
-        match attach() {
-            Ok(connection) => Ok(Opened::Window(Window { connection, tables: &self.tables, file: &self.file, opened })),
-            Err(cause) => self.not_opened(&cause),
-        }
-    }
 }
 
 impl Window<'_> {

@@ -4,6 +4,7 @@
 //! other programs can use it between two of them. It does not know how images are fetched.
 
 mod load;
+mod merge;
 mod pending;
 mod record;
 mod report;
@@ -13,19 +14,22 @@ mod verify;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use duckdb::{AccessMode, Config, Connection};
+use duckdb::{Config, Connection};
 
 use crate::error::{Error, ExitCode, Result};
 
 pub use load::{LoadReport, Source, load};
+pub use merge::Merged;
 pub use pending::{PendingRow, Repeats, Selection, UrlSource};
-pub use record::{Merged, OwnTables, RunEnd};
+pub use record::{OwnTables, RunEnd};
 pub use report::{RunRow, Standing};
 pub use tables::{Name, Shape, Tables};
 pub use verify::{Claim, Claims};
 
 /// Memory that DuckDB may use for one window: enough to update a table of ten million rows, little beside it.
 const MEMORY_LIMIT: &str = "256MiB";
+/// What the file is called inside the connection; a name that no schema of a user's has.
+const CATALOGUE: &str = "toller_warehouse";
 /// More threads make no window shorter at the sizes that matter, and each is made anew for every window.
 const MOST_THREADS: usize = 4;
 
@@ -39,22 +43,30 @@ pub enum Access {
     Read,
     /// Nobody else may have the file open.
     Write,
+    /// The same, and the file is made where it is missing, in the format of DuckDB 1.0.
+    Make,
 }
 
-/// Where the warehouse is, and how its tables are called.
-#[derive(Debug, Clone)]
+/// Where the warehouse is, how its tables are called, and the one DuckDB that reads and writes it.
+///
+/// That DuckDB lives in memory for the whole run and attaches the file for the time of a window: a
+/// millisecond, where starting a DuckDB takes 12. What is to be recorded is staged in it before, while others
+/// still have the file.
+#[derive(Debug)]
 pub struct Warehouse {
     file: PathBuf,
     tables: Tables,
+    connection: Connection,
 }
 
 /// The warehouse while it is open.
 #[derive(Debug)]
 pub struct Window<'w> {
-    connection: Connection,
+    connection: &'w Connection,
     tables: &'w Tables,
     file: &'w Path,
     opened: Instant,
+    closed: bool,
 }
 
 /// What came of an attempt to open the warehouse.
@@ -72,13 +84,14 @@ impl Warehouse {
     /// # Errors
     /// There is no such file.
     pub fn new(file: PathBuf, tables: Tables) -> Result<Self> {
-        // Asked without opening it: closing a file drops this process's locks on it, DuckDB's too.
-        match std::fs::metadata(&file) {
-            Ok(found) if found.is_dir() => Err(Error::new("open warehouse", file.display(), "it is a folder")),
-            Ok(_) => Ok(Self { file, tables }),
-            Err(cause) => Err(Error::new("open warehouse", file.display(), cause)
-                .with_way_out(format!("make one with: toller load --warehouse {} GUIDS", file.display()))),
-        }
+        must_exist(&file)?;
+        Self::start(file, tables, MEMORY_LIMIT)
+    }
+
+    fn start(file: PathBuf, tables: Tables, memory: &str) -> Result<Self> {
+        let started = settings(&file, memory).and_then(Connection::open_in_memory_with_flags);
+        let connection = started.map_err(|cause| Error::new("start DuckDB", "memory", plain(&cause.to_string())))?;
+        Ok(Self { file, tables, connection })
     }
 
     /// Tries once to open it.
@@ -86,10 +99,27 @@ impl Warehouse {
     /// # Errors
     /// Anything but another program's lock.
     pub fn open(&self, access: Access) -> Result<Opened<'_>> {
+        let options = match access {
+            Access::Read => " (READ_ONLY)",
+            Access::Write => "",
+            Access::Make => " (STORAGE_VERSION 'v1.0.0')",
+        };
+        if access != Access::Make {
+            // ATTACH would make a file that has gone away meanwhile.
+            must_exist(&self.file)?;
+        }
         let opened = Instant::now();
-        match config(access).and_then(|config| Connection::open_with_flags(&self.file, config)) {
-            Ok(connection) => Ok(Opened::Window(Window { connection, tables: &self.tables, file: &self.file, opened })),
-            Err(cause) => self.not_opened(&cause),
+        let file = tables::text(&self.file.to_string_lossy());
+        let attached =
+            self.connection.execute_batch(&format!("ATTACH {file} AS {CATALOGUE}{options}; USE {CATALOGUE}"));
+        let window =
+            Window { connection: &self.connection, tables: &self.tables, file: &self.file, opened, closed: false };
+        match attached {
+            Ok(()) => Ok(Opened::Window(window)),
+            Err(cause) => {
+                drop(window);
+                self.not_opened(&cause)
+            }
         }
     }
 
@@ -172,21 +202,24 @@ fn patiently<'w>(
     }
 }
 
-fn config(access: Access) -> duckdb::Result<Config> {
-    let mode = match access {
-        Access::Read => AccessMode::ReadOnly,
-        Access::Write => AccessMode::ReadWrite,
-    };
-    settings(Config::default().access_mode(mode)?)
+/// Asked without opening it: closing a file drops this process's locks on it, DuckDB's too.
+fn must_exist(file: &Path) -> Result<()> {
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_dir() => Err(Error::new("open warehouse", file.display(), "it is a folder")),
+        Ok(_) => Ok(()),
+        Err(cause) => Err(Error::new("open warehouse", file.display(), cause)
+            .with_way_out(format!("make one with: toller load --warehouse {} GUIDS", file.display()))),
+    }
 }
 
-/// What every connection is opened with: nothing is looked for outside, and little memory is used.
-fn settings(config: Config) -> duckdb::Result<Config> {
+/// Nothing is looked for outside, little memory is used, and what does not fit into it goes beside the warehouse.
+fn settings(file: &Path, memory: &str) -> duckdb::Result<Config> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    config
+    Config::default()
         .with("autoinstall_known_extensions", "false")?
         .with("autoload_known_extensions", "false")?
-        .with("memory_limit", MEMORY_LIMIT)?
+        .with("memory_limit", memory)?
+        .with("temp_directory", format!("{}.tmp", file.display()))?
         .threads(i64::try_from(threads).unwrap_or(1))
 }
 
@@ -208,12 +241,11 @@ impl Window<'_> {
     ///
     /// # Errors
     /// DuckDB could not write what it had left to write.
-    pub fn close(self) -> Result<Duration> {
-        let (file, opened) = (self.file, self.opened);
-        self.connection
-            .close()
-            .map_err(|(_, cause)| Error::new("close warehouse", file.display(), plain(&cause.to_string())))?;
-        Ok(opened.elapsed())
+    pub fn close(mut self) -> Result<Duration> {
+        self.closed = true;
+        let detached = self.connection.execute_batch(&format!("USE memory; DETACH {CATALOGUE}"));
+        detached.map_err(|cause| self.error("close warehouse", &cause))?;
+        Ok(self.opened.elapsed())
     }
 
     /// Runs statements in one transaction: all of them, or none.
@@ -234,5 +266,16 @@ impl Window<'_> {
 
     fn error(&self, operation: &str, cause: &duckdb::Error) -> Error {
         Error::new(operation, self.file.display(), plain(&cause.to_string()))
+    }
+}
+
+impl Drop for Window<'_> {
+    fn drop(&mut self) {
+        if !self.closed {
+            // Left because of an error, which is the one to report; each of these may have nothing to do.
+            for statement in ["ROLLBACK", "USE memory", &format!("DETACH {CATALOGUE}")] {
+                let _ = self.connection.execute_batch(statement);
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::manifest::{RunManifest, Status, Tally};
 use crate::outcome::{Outcome, Saved};
 
 use super::tables::{FAILURE_COLUMNS, MANIFEST_COLUMNS, Name, quote};
-use super::{Shape, Window, micros};
+use super::{Shape, Warehouse, Window, micros, plain};
 
 /// toller's own tables as they are to be used in this warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,19 +32,40 @@ pub struct RunEnd {
     pub forgive: bool,
 }
 
-/// What a merge did with a batch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Merged {
-    /// GUIDs that the table does not know.
-    pub unknown: u64,
-    /// Failures that were older than what is known.
-    pub ignored: u64,
-    /// Rows of the user's table that changed.
-    pub changed: u64,
-}
-
 /// How long a `running` row may go without news before another run takes it for dead.
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
+
+impl Warehouse {
+    /// Puts a batch into a table that lives in memory, where SQL can reach it once the warehouse is open.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn stage(&self, batch: &[Outcome]) -> Result<()> {
+        let stage = || -> duckdb::Result<()> {
+            self.connection.execute_batch(
+                "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, ok BOOLEAN, url VARCHAR, kind VARCHAR, http_status INTEGER, \
+                 message VARCHAR, attempts BIGINT, permanent BOOLEAN, finished_at BIGINT)",
+            )?;
+            let mut rows = self.connection.appender_to_catalog_and_db("outcome", "temp", "main")?;
+            for outcome in batch {
+                let failure = outcome.result.as_ref().err();
+                rows.append_row(params![
+                    &*outcome.id,
+                    failure.is_none(),
+                    outcome.url.as_deref().filter(|_| failure.is_some()),
+                    failure.map(|failure| failure.kind.name()),
+                    failure.and_then(|failure| failure.http_status),
+                    failure.map(|failure| failure.message.as_str()),
+                    outcome.attempts,
+                    failure.is_some_and(|failure| !failure.is_transient()),
+                    micros(outcome.finished_at),
+                ])?;
+            }
+            rows.flush()
+        };
+        stage().map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))
+    }
+}
 
 impl Window<'_> {
     /// Which table takes the runs, and whether the failures' table is ours.
@@ -160,7 +181,7 @@ impl Window<'_> {
         query().map_err(|cause| self.error("read runs", &cause))
     }
 
-    /// Records a batch: what succeeded is done, what failed stands in the failures' table, the run's row is current.
+    /// Records the staged batch, which holds `failures` or none: what succeeded is done, what failed stands in the failures' table, the run's row is current.
     ///
     /// # Errors
     /// The warehouse cannot be written; then nothing of the batch is recorded.
@@ -169,85 +190,14 @@ impl Window<'_> {
         own: &OwnTables,
         shape: &Shape,
         run_id: &str,
-        batch: &[Outcome],
+        failures: bool,
         tally: &Tally,
         end: Option<&RunEnd>,
     ) -> Result<()> {
-        self.stage(batch)?;
         self.transaction("record", || {
-            self.apply(shape, run_id, batch.iter().any(|outcome| outcome.result.is_err()))?;
+            self.apply(shape, run_id, failures)?;
             self.update_run(own, run_id, tally, end)
         })
-    }
-
-    /// Records what a `pipe` printed: like [`Window::record`], but leaves alone what is known better already.
-    ///
-    /// # Errors
-    /// The warehouse cannot be written; then nothing of the batch is recorded.
-    pub fn merge(
-        &self,
-        own: &OwnTables,
-        shape: &Shape,
-        run_id: &str,
-        batch: &[Outcome],
-        tally: &mut Tally,
-    ) -> Result<Merged> {
-        self.stage(batch)?;
-        let tables = self.tables;
-        let (table, failure, id) = (tables.table.quoted(), tables.failure.quoted(), quote(&tables.id));
-        let (done, kind) = (quote(&tables.done), &shape.id_type);
-        self.transaction("merge", || {
-            let unknown = self.connection.execute(
-                &format!("DELETE FROM temp.outcome WHERE TRY_CAST(id AS {kind}) IS NULL OR TRY_CAST(id AS {kind}) NOT IN (SELECT {id} FROM {table} WHERE {id} IS NOT NULL)"),
-                [],
-            )?;
-            let ignored = self.connection.execute(
-                &format!(
-                    "DELETE FROM temp.outcome WHERE NOT ok AND (id::{kind} NOT IN (SELECT {id} FROM {table} \
-                     WHERE {id} IS NOT NULL AND NOT coalesce({done}, false)) OR EXISTS (SELECT 1 FROM {failure} AS f \
-                     WHERE f.source_image_id = id::{kind} AND f.failed_at >= make_timestamp(finished_at)))"
-                ),
-                [],
-            )?;
-            let counts: (i64, i64, i64) = self.connection.query_row(
-                "SELECT count(*) FILTER (NOT ok), count(*) FILTER (NOT ok AND NOT permanent), count(*) FILTER (ok) FROM temp.outcome",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )?;
-            let changed = self.apply(shape, run_id, counts.0 > 0)?;
-            tally.failed += u64::try_from(counts.0).unwrap_or(0);
-            tally.transient += u64::try_from(counts.1).unwrap_or(0);
-            tally.fetched += u64::try_from(counts.2).unwrap_or(0);
-            self.update_run(own, run_id, tally, None)?;
-            Ok(Merged { unknown: unknown as u64, ignored: ignored as u64, changed: changed as u64 })
-        })
-    }
-
-    /// Puts a batch into a table that lives in memory, where SQL can reach it.
-    pub(super) fn stage(&self, batch: &[Outcome]) -> Result<()> {
-        let stage = || -> duckdb::Result<()> {
-            self.connection.execute_batch(
-                "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, ok BOOLEAN, url VARCHAR, kind VARCHAR, http_status INTEGER, \
-                 message VARCHAR, attempts BIGINT, permanent BOOLEAN, finished_at BIGINT)",
-            )?;
-            let mut rows = self.connection.appender_to_catalog_and_db("outcome", "temp", "main")?;
-            for outcome in batch {
-                let failure = outcome.result.as_ref().err();
-                rows.append_row(params![
-                    &*outcome.id,
-                    failure.is_none(),
-                    outcome.url.as_deref().filter(|_| failure.is_some()),
-                    failure.map(|failure| failure.kind.name()),
-                    failure.and_then(|failure| failure.http_status),
-                    failure.map(|failure| failure.message.as_str()),
-                    outcome.attempts,
-                    failure.is_some_and(|failure| !failure.is_transient()),
-                    micros(outcome.finished_at),
-                ])?;
-            }
-            rows.flush()
-        };
-        stage().map_err(|cause| self.error("record", &cause))
     }
 
     /// Makes what is staged as good done, or pending again; gives the number of rows that changed.
@@ -307,7 +257,7 @@ impl Window<'_> {
     }
 
     /// Brings the run's row up to date, and closes it at its end.
-    fn update_run(&self, own: &OwnTables, run_id: &str, tally: &Tally, end: Option<&RunEnd>) -> duckdb::Result<()> {
+    pub(super) fn update_run(&self, own: &OwnTables, run_id: &str, tally: &Tally, end: Option<&RunEnd>) -> duckdb::Result<()> {
         let now = micros(SystemTime::now());
         let manifest = own.manifest.quoted();
         self.connection.execute(

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 
-use super::Window;
+use super::{CATALOGUE, Window};
 
 /// A table's name, with its schema where the user gave one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +26,8 @@ impl Name {
     /// The name for SQL.
     #[must_use]
     pub fn quoted(&self) -> String {
-        match &self.schema {
-            Some(schema) => format!("{}.{}", quote(schema), quote(&self.table)),
-            None => quote(&self.table),
-        }
+        let schema = self.schema.as_deref().unwrap_or("main");
+        format!("{CATALOGUE}.{}.{}", quote(schema), quote(&self.table))
     }
 
     /// The same table name behind a prefix, in the same schema.
@@ -245,9 +243,12 @@ mod tests {
 
     #[test]
     fn names_are_split_at_the_dot_and_quoted() {
-        assert_eq!(Name::parse("a.b").quoted(), "\"a\".\"b\"");
-        assert_eq!(Name::parse("a\"b; DROP TABLE x").quoted(), "\"a\"\"b; DROP TABLE x\"");
-        assert_eq!(Name::parse("s.run_manifest").prefixed("toller_").quoted(), "\"s\".\"toller_run_manifest\"");
+        assert_eq!(Name::parse("a.b").quoted(), "toller_warehouse.\"a\".\"b\"");
+        assert_eq!(Name::parse("a\"b; DROP TABLE x").quoted(), "toller_warehouse.\"main\".\"a\"\"b; DROP TABLE x\"");
+        assert_eq!(
+            Name::parse("s.run_manifest").prefixed("toller_").quoted(),
+            "toller_warehouse.\"s\".\"toller_run_manifest\""
+        );
         assert_eq!(text("it's"), "'it''s'");
     }
 }

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use duckdb::{Config, Connection, params};
+use duckdb::{Connection, params};
 
 use crate::error::{Error, Result};
 
-use super::tables::{quote, text};
-use super::{Shape, Warehouse, Window, plain, settings};
+use super::tables::quote;
+use super::{Shape, Warehouse, Window, plain};
 
 /// What the warehouse says of one GUID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,8 @@ pub struct Claim {
 
 /// All claims of a warehouse that is closed again.
 #[derive(Debug)]
-pub struct Claims {
-    connection: Connection,
+pub struct Claims<'w> {
+    connection: &'w Connection,
 }
 
 impl Warehouse {
@@ -34,53 +34,37 @@ impl Warehouse {
     ///
     /// # Errors
     /// The warehouse cannot be read.
-    pub fn claims(&self, condition: Option<&str>, patience: Duration) -> Result<(Claims, Shape)> {
-        let shape = self.read(patience, |window| window.shape())?;
-        let (id, done) = (quote(&self.tables.id), quote(&self.tables.done));
-        let condition = condition.map(|sql| format!(" AND (\n{sql}\n)")).unwrap_or_default();
-        // An id with several rows is done when all of them are.
-        let copy = format!(
-            "CREATE TABLE memory.claim AS SELECT {id}::VARCHAR AS id, bool_and(coalesce({done}, false)) AS done, \
-             row_number() OVER () AS place FROM {} AS t WHERE {id} IS NOT NULL{condition} GROUP BY {id}",
-            self.tables.table.quoted(),
-        );
-        let file = text(&self.file.to_string_lossy());
-        let started = std::time::Instant::now();
-        loop {
-            let connection = in_memory().map_err(|cause| claim_error(&cause))?;
-            let copied = connection.execute_batch(&format!(
-                "ATTACH {file} AS warehouse (READ_ONLY); USE warehouse; {copy}; USE memory; DETACH warehouse"
-            ));
-            match copied {
-                Ok(()) => return Ok((Claims { connection }, shape)),
-                Err(cause) => match self.not_opened(&cause)? {
-                    super::Opened::Locked(error) if started.elapsed() >= patience => return Err(error),
-                    _ => std::thread::sleep(Duration::from_millis(20)),
-                },
-            }
-        }
+    pub fn claims(&self, patience: Duration) -> Result<(Claims<'_>, Shape)> {
+        let shape = self.read(patience, |window| {
+            let shape = window.shape()?;
+            let (id, done) = (quote(&self.tables.id), quote(&self.tables.done));
+            // An id with several rows is done when all of them are.
+            let copy = format!(
+                "CREATE OR REPLACE TEMP TABLE claim AS SELECT {id}::VARCHAR AS id, bool_and(coalesce({done}, false)) AS done, \
+                 row_number() OVER () AS place FROM {} WHERE {id} IS NOT NULL GROUP BY {id}",
+                self.tables.table.quoted(),
+            );
+            window.connection.execute_batch(&copy).map_err(|cause| window.error("read claims", &cause))?;
+            Ok(shape)
+        })?;
+        Ok((Claims { connection: &self.connection }, shape))
     }
-}
-
-fn in_memory() -> duckdb::Result<Connection> {
-    let spill = std::env::temp_dir().join(format!("toller-{}", std::process::id()));
-    let config = settings(Config::default())?.with("temp_directory", spill.to_string_lossy())?;
-    Connection::open_in_memory_with_flags(config)
 }
 
 fn claim_error(cause: &duckdb::Error) -> Error {
     Error::new("read claims", "memory", plain(&cause.to_string()))
 }
 
-impl Claims {
+impl Claims<'_> {
     /// The next claims after `after`, at most `limit`.
     ///
     /// # Errors
     /// Neither memory nor the disk for temporary files has room.
     pub fn page(&self, after: i64, limit: usize) -> Result<Vec<Claim>> {
         let read = || -> duckdb::Result<Vec<Claim>> {
-            let mut statement =
-                self.connection.prepare("SELECT place, id, done FROM claim WHERE place > ? ORDER BY place LIMIT ?")?;
+            let mut statement = self
+                .connection
+                .prepare("SELECT place, id, done FROM temp.claim WHERE place > ? ORDER BY place LIMIT ?")?;
             let rows = statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
                 Ok(Claim { place: row.get(0)?, id: row.get::<_, String>(1)?.into(), done: row.get(2)? })
             })?;
@@ -102,23 +86,31 @@ impl Claims {
             }
             rows.flush()?;
             drop(rows);
-            let sql =
-                "SELECT count(*) FROM temp.name AS n WHERE NOT EXISTS (SELECT 1 FROM claim WHERE claim.id = n.id)";
+            let sql = "SELECT count(*) FROM temp.name AS n WHERE NOT EXISTS (SELECT 1 FROM temp.claim AS c WHERE c.id = n.id)";
             self.connection.query_row(sql, [], |row| row.get(0))
         };
         count().map(i64::unsigned_abs).map_err(|cause| claim_error(&cause))
     }
 }
 
-impl Window<'_> {
+impl Warehouse {
     /// Makes these GUIDs pending or done.
     ///
     /// # Errors
     /// The warehouse cannot be written.
-    pub fn correct(&self, shape: &Shape, ids: &[Box<str>], to_done: bool) -> Result<()> {
+    pub fn correct(&self, shape: &Shape, ids: &[Box<str>], to_done: bool, patience: Duration) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         let batch: Vec<_> = ids.iter().map(|id| super::record::claimed(id.clone())).collect();
         self.stage(&batch)?;
-        self.transaction("correct", || if to_done { self.apply(shape, "", false) } else { self.set_done(shape, false) })
-            .map(drop)
+        self.write(patience, |window| window.correct(shape, to_done))
+    }
+}
+
+impl Window<'_> {
+    fn correct(&self, shape: &Shape, to_done: bool) -> Result<()> {
+        let change = || if to_done { self.apply(shape, "", false) } else { self.set_done(shape, false) };
+        self.transaction("correct", change).map(drop)
     }
 }

@@ -1,0 +1,89 @@
+//! Merging: a staged batch of what `pipe` printed, less what is known better already.
+//!
+//! The user's table is gone through once to look and once to write, however large it is; everything else is asked of
+//! the batch.
+
+use duckdb::params;
+
+use crate::error::{Error, Result};
+use crate::manifest::Tally;
+
+use super::tables::quote;
+use super::{OwnTables, Shape, Warehouse, Window, plain};
+
+/// What a merge did with a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// GUIDs that the table does not know.
+    pub unknown: u64,
+    /// Failures that were older than what is known.
+    pub ignored: u64,
+    /// GUIDs that are done and were not before.
+    pub done: u64,
+    /// GUIDs that stand failed.
+    pub failed: u64,
+}
+
+impl Warehouse {
+    /// Says of staged failures that they may pass, whatever their kind.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn stage_forgiven(&self, ids: &[Box<str>]) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let stage = || -> duckdb::Result<()> {
+            self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE forgiven (id VARCHAR)")?;
+            let mut rows = self.connection.appender_to_catalog_and_db("forgiven", "temp", "main")?;
+            ids.iter().try_for_each(|id| rows.append_row(params![&**id]))?;
+            rows.flush()?;
+            let forgive = "UPDATE temp.outcome SET permanent = false WHERE id IN (SELECT id FROM temp.forgiven)";
+            self.connection.execute_batch(forgive)
+        };
+        stage().map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))
+    }
+}
+
+impl Window<'_> {
+    /// Records what a `pipe` printed and is staged: like [`Window::record`], but leaves alone what is known better.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written; then nothing of the batch is recorded.
+    pub fn merge(&self, own: &OwnTables, shape: &Shape, run_id: &str, tally: &mut Tally) -> Result<Merged> {
+        let tables = self.tables;
+        let (table, failure, kind) = (tables.table.quoted(), tables.failure.quoted(), &shape.id_type);
+        let (id, done) = (quote(&tables.id), quote(&tables.done));
+        let known = format!(
+            "CREATE OR REPLACE TEMP TABLE known AS SELECT t.{id} AS id, bool_or(NOT coalesce(t.{done}, false)) AS pending \
+             FROM {table} AS t WHERE t.{id} IN (SELECT TRY_CAST(id AS {kind}) FROM temp.outcome) GROUP BY 1"
+        );
+        let unknown = format!(
+            "DELETE FROM temp.outcome WHERE TRY_CAST(id AS {kind}) IS NULL OR TRY_CAST(id AS {kind}) NOT IN (SELECT id FROM temp.known)"
+        );
+        let ignored = format!(
+            "DELETE FROM temp.outcome WHERE NOT ok AND (id::{kind} NOT IN (SELECT id FROM temp.known WHERE pending) \
+             OR EXISTS (SELECT 1 FROM {failure} AS f \
+             WHERE f.source_image_id = id::{kind} AND f.failed_at >= make_timestamp(finished_at)))"
+        );
+        let counts = format!(
+            "SELECT count(*) FILTER (NOT ok), count(*) FILTER (NOT ok AND NOT permanent), count(*) FILTER (ok AND pending) \
+             FROM temp.outcome AS o JOIN temp.known AS k ON k.id = o.id::{kind}"
+        );
+        self.transaction("merge", || {
+            self.connection.execute_batch(&known)?;
+            let unknown = self.connection.execute(&unknown, [])? as u64;
+            let ignored = self.connection.execute(&ignored, [])? as u64;
+            let (failed, transient, done) = self.connection.query_row(&counts, [], |row| {
+                let count = |at| row.get(at).map(|count: i64| u64::try_from(count).unwrap_or(0));
+                Ok((count(0)?, count(1)?, count(2)?))
+            })?;
+            self.apply(shape, run_id, failed > 0)?;
+            tally.failed += failed;
+            tally.transient += transient;
+            tally.fetched += done;
+            self.update_run(own, run_id, tally, None)?;
+            Ok(Merged { unknown, ignored, done, failed })
+        })
+    }
+}
