@@ -5,13 +5,23 @@
 mod support;
 
 mod bad_input;
+mod disk;
+mod durability;
+mod faults;
 mod fetch;
+mod hostile;
+mod interrupts;
 mod layers;
 mod load;
+mod locks;
 mod options;
 mod pending;
+mod politeness;
 mod resume;
+mod retries;
 mod shipping;
 mod status;
 mod support_check;
 mod tables;
+mod trust;
+mod verify;

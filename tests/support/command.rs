@@ -65,8 +65,22 @@ impl Cmd {
         self
     }
 
+    /// The same command, started by another program: `strace …`, or a shell with `exec "$0" "$@"` in it.
+    pub fn under<S: AsRef<OsStr>>(mut self, program: &str, args: impl IntoIterator<Item = S>) -> Self {
+        let own = std::mem::replace(&mut self.program, program.into());
+        let args = args.into_iter().map(|arg| arg.as_ref().to_owned());
+        self.args = args.chain([own]).chain(self.args).collect();
+        self
+    }
+
     pub fn run(self) -> Out {
         self.spawn().wait()
+    }
+
+    /// Whether the program is there and goes well: what a test asks that needs more than everybody has.
+    pub fn try_run(self) -> bool {
+        let probe = Command::new(&self.program).args(&self.args).current_dir(&self.folder).output();
+        probe.is_ok_and(|out| out.status.success())
     }
 
     pub fn spawn(self) -> Running {

@@ -1,0 +1,246 @@
+//! Being stopped: the first signal ends the run with everything recorded, the second ends it at once, an ignored
+//! one changes nothing, and no wait that the program may be in holds it up.
+
+use crate::support::env::skipped;
+use crate::support::{Env, Origin, Reply, Running, eventually, guids};
+use std::net::UdpSocket;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a stop may take at the most: five seconds for what is in flight, and one for the rest.
+const SIX: Duration = Duration::from_secs(6);
+
+const SIGNALS: [(&str, i32); 3] = [("INT", 130), ("TERM", 143), ("HUP", 129)];
+
+/// A run of three workers that has seven images and waits for three more.
+fn under_way(env: &Env, origin: &Origin) -> Running {
+    origin.hold();
+    origin.allow(7);
+    let run = env.fetch(origin).spawn();
+    origin.wait_for_requests(10);
+    run
+}
+
+#[track_caller]
+fn assert_stopped(env: &Env, run: Running, signal: &str, code: i32) {
+    let start = Instant::now();
+    run.signal(signal);
+    let out = run.wait().expect(code);
+    assert!(start.elapsed() < SIX, "it took {:?}\n{}", start.elapsed(), out.report());
+    assert_recorded(env);
+}
+
+/// Asserts that all that is on disk is recorded by a run that was interrupted.
+#[track_caller]
+fn assert_recorded(env: &Env) {
+    env.assert_true();
+    assert_eq!(env.runs(), ["interrupted"]);
+    let done = env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded");
+    assert_eq!(done, env.files().len().to_string(), "what is on disk is recorded");
+    assert_eq!(env.value("SELECT count(*) FROM thumb_failure"), "0", "what was dropped has not failed");
+    assert_eq!(env.value("SELECT finished_at IS NOT NULL FROM run_manifest"), "true");
+    assert_eq!(env.leftovers(), ["lock"]);
+}
+
+#[test]
+fn each_signal_stops_the_run_with_its_own_code_though_the_origin_hangs() {
+    thread::scope(|scope| {
+        for (signal, code) in SIGNALS {
+            scope.spawn(move || {
+                let guids = guids(40);
+                let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+                let run = under_way(&env, &origin);
+                assert_stopped(&env, run, signal, code);
+                assert_eq!(env.files().len(), 7);
+                origin.release();
+                env.fetch(&origin).run().expect(0);
+                env.assert_done(&guids);
+                assert_eq!(env.runs(), ["interrupted", "complete"]);
+                assert!(origin.request_count() <= 43, "{} requests", origin.request_count());
+            });
+        }
+    });
+}
+
+#[test]
+fn what_is_in_flight_may_end() {
+    let guids = guids(40);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let run = under_way(&env, &origin);
+    let start = Instant::now();
+    run.signal("TERM");
+    run.wait_for_stderr("signal");
+    origin.release();
+    run.wait().expect(143);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert_recorded(&env);
+    assert_eq!((env.files().len(), origin.request_count()), (10, 10));
+}
+
+#[test]
+fn a_busy_run_stops_soon() {
+    let guids = guids(3000);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.always(|_| Reply::image().after(Duration::from_millis(20)));
+    let run = env.fetch(&origin).args(["--batch", "50"]).spawn();
+    origin.wait_for_responses(100);
+    assert_stopped(&env, run, "TERM", 143);
+    assert!((100..3000).contains(&env.files().len()));
+}
+
+#[test]
+fn a_run_stops_soon_in_a_back_off_or_a_cool_down() {
+    for reply in [Reply::status(429).retry_after(100), Reply::status(500)] {
+        let (env, origin) = (Env::with(&guids(3)), Origin::builder().small().start());
+        origin.always(move |_| reply.clone());
+        let run = env.fetch(&origin).args(["--retries", "50"]).spawn();
+        origin.wait_for_responses(1);
+        let start = Instant::now();
+        run.signal("INT");
+        run.wait().expect(130);
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert_recorded(&env);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_run_at_once() {
+    let guids = guids(40);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let run = under_way(&env, &origin);
+    run.signal("INT");
+    run.wait_for_stderr("signal");
+    let start = Instant::now();
+    run.signal("TERM");
+    let out = run.wait();
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(out.code == Some(143) || out.signal == Some(15), "{}", out.report());
+    env.assert_true();
+    origin.release();
+    env.fetch(&origin).run().expect(0);
+    env.assert_done(&guids);
+    assert_eq!(env.runs(), ["abandoned", "complete"]);
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    for signal in ["HUP", "INT"] {
+        let guids = guids(20);
+        let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+        origin.hold();
+        let ignoring = format!("trap '' {signal}; exec \"$0\" \"$@\"");
+        let run = env.fetch(&origin).under("sh", ["-c", &ignoring]).spawn();
+        origin.wait_for_requests(3);
+        run.signal(signal);
+        run.signal(signal);
+        origin.release();
+        run.wait().expect(0);
+        env.assert_done(&guids);
+        assert_eq!(env.runs(), ["complete"]);
+    }
+}
+
+#[test]
+fn another_signal_still_stops_a_run_under_nohup() {
+    let (env, origin) = (Env::with(&guids(40)), Origin::builder().small().start());
+    origin.hold();
+    origin.allow(7);
+    let run = env.fetch(&origin).under("sh", ["-c", "trap '' HUP; exec \"$0\" \"$@\""]).spawn();
+    origin.wait_for_requests(10);
+    run.signal("HUP");
+    assert_stopped(&env, run, "TERM", 143);
+}
+
+#[test]
+fn a_stop_while_the_warehouse_is_locked_leaves_the_files_for_the_next_run() {
+    let guids = guids(12);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.hold();
+    let run = env.fetch(&origin).spawn();
+    origin.wait_for_requests(3);
+    let other = env.occupy();
+    origin.release();
+    eventually("all the files", || (env.files().len() == 12).then_some(()));
+    let start = Instant::now();
+    run.signal("TERM");
+    let out = run.wait().expect(143).stderr_has("locked");
+    assert!(start.elapsed() < SIX, "it took {:?}\n{}", start.elapsed(), out.report());
+    drop(other);
+    env.assert_true();
+    assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "0");
+    let summary = env.fetch(&origin).arg("--json").run().expect(0).json();
+    assert_eq!((&summary["reused"], &summary["requests"]), (&12.into(), &0.into()));
+    env.assert_done(&guids);
+    assert_eq!(env.runs(), ["abandoned", "complete"]);
+}
+
+#[test]
+fn a_stop_records_as_soon_as_the_warehouse_is_free() {
+    let guids = guids(12);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let run = under_way(&env, &origin);
+    let other = env.occupy();
+    run.signal("TERM");
+    run.wait_for_stderr("signal");
+    drop(other);
+    run.wait().expect(143);
+    assert_recorded(&env);
+    assert_eq!(env.files().len(), 7);
+}
+
+#[test]
+fn a_run_that_waits_for_the_warehouse_to_begin_can_be_stopped() {
+    let (env, origin) = (Env::with(&guids(3)), Origin::start());
+    let other = env.occupy();
+    let run = env.fetch(&origin).spawn();
+    eventually("a handler for SIGTERM", || catches(run.pid(), 15).then_some(()));
+    let start = Instant::now();
+    run.signal("TERM");
+    run.wait().expect(143);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    drop(other);
+    assert_eq!((origin.connections(), env.dest().exists()), (0, false));
+}
+
+/// Whether a process has a handler for this signal.
+fn catches(pid: u32, signal: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+    u64::from_str_radix(caught.trim(), 16).is_ok_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[test]
+fn a_stop_while_a_name_is_looked_up_does_not_wait_for_the_answer() {
+    // A name server that never answers, made this machine's own in a view of the file system that only the
+    // program has. That takes root.
+    let deaf = UdpSocket::bind("127.9.8.7:53");
+    let env = Env::with(&guids(5));
+    let probe = env.program("unshare").args(["--mount", "true"]);
+    let Some(deaf) = deaf.ok().filter(|_| probe.try_run()) else { return skipped("no root for a name server") };
+    let conf = env.write("resolv.conf", "nameserver 127.9.8.7\noptions timeout:30 attempts:5\n");
+    let script = format!("mount --bind {} /etc/resolv.conf && exec \"$0\" \"$@\"", conf.display());
+    let fetch = env.fetch_url("https://thumbs.example.com/{guid}.jpg").args(["--timeout", "60"]);
+    let run = fetch.args(["--connect-timeout", "60"]).under("unshare", ["--mount", "sh", "-c", &script]).spawn();
+    deaf.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+    deaf.recv_from(&mut [0; 512]).expect("it asks for the name");
+    assert_stopped(&env, run, "TERM", 143);
+}
+
+#[test]
+fn a_stdout_or_stderr_that_nobody_reads_is_no_reason_to_fail() {
+    // A pipe whose reader is gone for sure: opened for both, then for writing alone.
+    let gone = "mkfifo p; exec 3<>p; exec 1>p; exec 3<&-; exec \"$0\" \"$@\"";
+    let both = "mkfifo p; exec 3<>p; exec 1>p 2>p; exec 3<&-; exec \"$0\" \"$@\"";
+    let closed = "exec \"$0\" \"$@\" >&- 2>&-";
+    let full = "exec \"$0\" \"$@\" 2>/dev/full";
+    for script in [gone, both, closed, full] {
+        let guids = guids(5);
+        let (env, origin) = (Env::with(&guids), Origin::builder().small().plain_http().start());
+        // Plain http, so that there is a warning to be said.
+        let fetch = env.fetch_url(&origin.template()).args(["--json", "--progress", "lines", "-v"]);
+        let out = fetch.under("sh", ["-c", script]).run().expect(0);
+        assert!(!out.stderr.contains("panicked"), "{}", out.report());
+        env.assert_done(&guids);
+        assert_eq!(env.runs(), ["complete"]);
+    }
+}

@@ -1,0 +1,242 @@
+//! Sharing: other programs have the warehouse before, during and after the run, and other tollers the
+//! destination. The other program is this one: DuckDB's lock is between processes.
+
+use crate::support::env::quoted;
+use crate::support::{Env, Origin, Reply, guids};
+use duckdb::{AccessMode, Config, Connection};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Opens a warehouse as readers do, who share it among themselves and keep writers out.
+fn read_only(warehouse: &Path) -> duckdb::Result<Connection> {
+    Connection::open_with_flags(warehouse, Config::default().access_mode(AccessMode::ReadOnly)?)
+}
+
+fn me() -> String {
+    std::process::id().to_string()
+}
+
+#[test]
+fn every_command_names_the_process_that_has_the_warehouse() {
+    let guids = guids(3);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    env.fetch(&origin).run().expect(0);
+    let other = env.occupy();
+    let list = env.write("more.txt", "a\n");
+    let outcomes = env.write("outcomes.ndjson", "");
+    for (command, more) in [
+        ("fetch", vec!["--url".into(), origin.template(), "--dest".into(), env.dest().display().to_string()]),
+        ("status", vec![]),
+        ("verify", vec![]),
+        ("verify", vec!["--fix".into()]),
+        ("pending", vec![]),
+        ("load", vec![list.display().to_string()]),
+        ("merge", vec![outcomes.display().to_string()]),
+    ] {
+        let start = Instant::now();
+        let words = env.toller([command, "--lock-wait", "1", "--warehouse"]).arg(env.warehouse()).args(&more);
+        let out = words.run().expect(75).complains().stderr_has(&me());
+        let took = start.elapsed();
+        assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&took), "{took:?}\n{}", out.report());
+    }
+    drop(other);
+    assert_eq!(env.runs(), ["complete"]);
+}
+
+#[test]
+fn no_patience_is_a_choice() {
+    let (env, origin) = (Env::with(&guids(3)), Origin::start());
+    let _other = env.occupy();
+    let start = Instant::now();
+    env.fetch(&origin).args(["--lock-wait", "0"]).run().expect(75).complains().stderr_has(&me());
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_lock_during_the_run_is_nobodys_concern_and_its_time_does_not_count() {
+    let guids = guids(60);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.hold();
+    let run = env.fetch(&origin).args(["--lock-wait", "1", "--batch", "5"]).spawn();
+    origin.wait_for_requests(3);
+    let other = env.occupy();
+    let start = Instant::now();
+    // The warehouse is away for longer than --lock-wait, but there is always something to fetch.
+    for answered in 1..=57 {
+        origin.allow(1);
+        origin.wait_for_requests(answered + 3);
+        if start.elapsed() < Duration::from_millis(1500) {
+            std::thread::park_timeout(Duration::from_millis(60));
+        }
+    }
+    assert!(start.elapsed() > Duration::from_millis(1500));
+    drop(other);
+    origin.release();
+    run.wait().expect(0);
+    env.assert_done(&guids);
+    assert_eq!(env.runs(), ["complete"]);
+}
+
+#[test]
+fn a_lock_at_the_end_is_waited_for_and_then_named() {
+    let guids = guids(10);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.hold();
+    let run = env.fetch(&origin).args(["--lock-wait", "1"]).spawn();
+    origin.wait_for_requests(3);
+    let other = env.occupy();
+    origin.release();
+    run.wait().expect(75).complains().stderr_has(&me());
+    drop(other);
+    env.assert_true();
+    assert_eq!((env.files().len(), env.runs()), (10, vec!["running".to_owned()]));
+    // Its row is closed by the next run, which finds the files.
+    env.fetch(&origin).run().expect(0);
+    env.assert_done(&guids);
+    assert_eq!(env.runs(), ["abandoned", "complete"]);
+    assert_eq!(origin.request_count(), 10);
+}
+
+#[test]
+fn readers_come_and_go_during_a_run_and_cost_it_nothing() {
+    let guids = guids(300);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.always(|_| Reply::image().after(Duration::from_millis(20)));
+    let mut run = env.fetch(&origin).args(["--batch", "20"]).spawn();
+    origin.wait_for_requests(1);
+    let (mut opened, mut refused, mut before) = (0, 0, 0);
+    while run.is_running() {
+        match read_only(&env.warehouse()) {
+            Err(_) => refused += 1,
+            Ok(reader) => {
+                opened += 1;
+                let sql = "SELECT count(*) FROM dim_image WHERE thumb_downloaded";
+                let done: i64 = reader.query_row(sql, [], |row| row.get(0)).unwrap();
+                assert!(done >= before, "{done} done after {before}");
+                before = done;
+            }
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    run.wait().expect(0);
+    env.assert_done(&guids);
+    assert!(opened > 10 && refused < opened, "opened {opened} times, refused {refused} times");
+    assert!(before > 0, "nothing was recorded before the end");
+}
+
+#[test]
+fn a_reader_that_stays_is_waited_for() {
+    let guids = guids(6);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let reader = read_only(&env.warehouse()).unwrap();
+    env.fetch(&origin).args(["--lock-wait", "0"]).run().expect(75).complains();
+    // Reading is what two readers may do together.
+    let pending = env.toller(["pending", "--lock-wait", "0", "--warehouse"]).arg(env.warehouse()).run().expect(0);
+    assert_eq!(pending.stdout.lines().count(), 6);
+    env.toller(["status", "--lock-wait", "0", "--warehouse"]).arg(env.warehouse()).run().expect(0);
+    let run = env.fetch(&origin).spawn();
+    drop(reader);
+    run.wait().expect(0);
+    env.assert_done(&guids);
+}
+
+#[test]
+fn a_destination_belongs_to_one_fetch_whatever_its_warehouse() {
+    let guids = guids(6);
+    let (env, other, origin) = (Env::with(&guids), Env::with(&guids), Origin::builder().small().start());
+    origin.hold();
+    let first = env.fetch(&origin).spawn();
+    origin.wait_for_requests(3);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let second = other.toller(["fetch", "--url", &origin.template(), "--ca-cert"]).arg(origin.ca());
+    let start = Instant::now();
+    let second = second.arg("--warehouse").arg(other.warehouse()).arg("--dest").arg(env.dest());
+    second.run().expect(75).complains().stderr_has(&first.pid().to_string()).stderr_has(host.trim());
+    assert!(start.elapsed() < Duration::from_secs(5), "at once");
+    let fix = env.toller(["verify", "--fix", "--warehouse"]).arg(env.warehouse());
+    fix.run().expect(75).complains().stderr_has(&first.pid().to_string());
+    let pipe = env.toller(["pipe", "--url", &origin.template(), "--dest"]).arg(env.dest());
+    pipe.arg("--ca-cert").arg(origin.ca()).stdin("x\n").run().expect(75).complains();
+    // Only looking is allowed.
+    let look = env.toller(["verify", "--warehouse"]).arg(env.warehouse()).run();
+    assert!(matches!(look.code, Some(0 | 3)), "{}", look.report());
+    origin.release();
+    first.wait().expect(0);
+    env.assert_done(&guids);
+}
+
+#[test]
+fn pipes_share_a_destination_and_keep_a_fetch_out() {
+    let guids = guids(8);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let pipe = || {
+        let pipe = env.toller(["pipe", "--url", &origin.template(), "--dest"]).arg(env.dest());
+        pipe.arg("--ca-cert").arg(origin.ca()).open_stdin()
+    };
+    let (mut one, mut two) = (pipe().stdin(format!("{}\n", guids[0])).spawn(), pipe().spawn());
+    one.wait_for_stdout(&guids[0]);
+    two.say(&format!("{}\n", guids[1]));
+    two.wait_for_stdout(&guids[1]);
+    env.fetch(&origin).run().expect(75).complains();
+    // The first goes, and does not take along what the second is working with.
+    one.hang_up();
+    one.wait().expect(0);
+    for guid in &guids[2..] {
+        two.say(&format!("{guid}\n"));
+        two.wait_for_stdout(guid);
+    }
+    env.fetch(&origin).run().expect(75).complains();
+    two.hang_up();
+    two.wait().expect(0);
+    assert_eq!(env.leftovers(), ["lock"]);
+    let summary = env.fetch(&origin).arg("--json").run().expect(0).json();
+    assert_eq!((&summary["reused"], &summary["requests"]), (&8.into(), &0.into()));
+    env.assert_done(&guids);
+}
+
+#[test]
+fn a_lock_that_a_dead_process_left_is_no_lock() {
+    let guids = guids(3);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    env.write("thumbs/.toller/lock", "1 elsewhere\n");
+    env.write("thumbs/.toller/20200101T000000-dead/0", "half an ima");
+    env.fetch(&origin).run().expect(0);
+    env.assert_done(&guids);
+    assert_eq!(env.leftovers(), ["lock"]);
+}
+
+#[test]
+fn running_rows_are_closed_when_nobody_can_be_behind_them() {
+    let (env, origin) = (Env::with(&guids(1)), Origin::builder().small().start());
+    env.fetch(&origin).run().expect(0);
+    let row = &env.query("SELECT host, dest, started_at FROM run_manifest")[0];
+    let (here, ours, now) = (&*row[0], &*row[1], &*row[2]);
+    // A pid that was somebody's a moment ago, and one that is.
+    let gone = env.program("true").spawn();
+    let (dead, alive) = (gone.pid(), std::process::id());
+    gone.wait().expect(0);
+    let cases = [
+        //  what                               host         pid    dest        hours  what it becomes
+        ("its pid is gone", here, dead, "/other", 0, "abandoned"),
+        ("its pid lives", here, alive, "/other", 0, "running"),
+        ("it says it has our destination", here, alive, ours, 0, "abandoned"),
+        ("on another host, heard of lately", "elsewhere", dead, "/other", 23, "running"),
+        ("on another host, silent for a day", "elsewhere", dead, "/other", 25, "abandoned"),
+        ("here, silent for a day", here, alive, "/other", 25, "abandoned"),
+    ];
+    for (what, host, pid, dest, hours, _) in cases {
+        env.sql(&format!(
+            "INSERT INTO run_manifest (run_id, started_at, updated_at, status, host, pid, dest) VALUES ({}, \
+             '{now}', TIMESTAMP '{now}' - INTERVAL {hours} HOUR, 'running', {}, {pid}, {})",
+            quoted(what),
+            quoted(host),
+            quoted(dest),
+        ));
+    }
+    env.sql("INSERT INTO dim_image VALUES ('another', false, NULL)");
+    env.fetch(&origin).run().expect(0);
+    for (what, _, _, _, _, wanted) in cases {
+        let found = env.query(&format!("SELECT status, finished_at IS NULL FROM run_manifest WHERE run_id = '{what}'"));
+        assert_eq!(found, [[wanted, &(wanted == "running").to_string()]], "{what}");
+    }
+}
