@@ -58,7 +58,12 @@ for crate in vendor/*/; do
         : >"$library"
         stubs=$((stubs + 1))
     else
-        rm -rf "$crate"/{tests,benches,benchmarks,examples,fuzz,.github,ci}
+        for folder in tests benches benchmarks examples fuzz .github ci; do
+            # clap's documentation has an example of it in itself, for one.
+            if [ -d "$crate/$folder" ] && ! grep -rqsE "\"[^\"]*\b$folder/" --include='*.rs' "$crate/src" "$crate/build.rs"; then
+                rm -rf "${crate:?}/$folder"
+            fi
+        done
     fi
     case $crate in
     vendor/ring-*)
