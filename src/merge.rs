@@ -162,16 +162,16 @@ impl Claims {
             Self::Taken => true,
             Self::Checked(layout) => is_there(&layout.path(&guid)),
             Self::CheckedAsSaid(dest) => {
-                let said = Path::new(arrival.path.as_deref().unwrap_or_default()).components();
-                let mut below = PathBuf::new();
-                let names = said.rev().map_while(|part| match part {
-                    Component::Normal(name) => Some(name),
+                let said = Path::new(arrival.path.as_deref().unwrap_or_default());
+                let names = said.components().rev().map_while(|part| match part {
+                    Component::Normal(name) => Some(Path::new(name)),
                     _ => None,
                 });
-                names.take(DEEPEST).any(|name| {
-                    below = Path::new(name).join(&below);
-                    is_there(&dest.join(&below))
-                })
+                let longer = |below: &mut PathBuf, name: &Path| {
+                    *below = if below.as_os_str().is_empty() { name.to_owned() } else { name.join(&*below) };
+                    Some(dest.join(&*below))
+                };
+                names.take(DEEPEST).scan(PathBuf::new(), longer).any(|file| is_there(&file))
             }
         }
     }

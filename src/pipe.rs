@@ -79,17 +79,17 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(run_id: &str, layout: &Layout, outcome: &Outcome, forgive: bool) -> Self {
+    fn new(run_id: &str, layout: &Layout, template: Option<&UrlTemplate>, outcome: &Outcome, forgive: bool) -> Self {
         let failure = outcome.result.as_ref().err();
         let saved = outcome.result.as_ref().ok();
-        let path =
-            saved.and_then(|_| Guid::new(outcome.id.clone()).ok()).map(|guid| layout.path(&guid).display().to_string());
+        let guid = saved.and_then(|_| Guid::new(outcome.id.clone()).ok());
+        let own = outcome.url.as_deref().map(str::to_owned);
         Self {
             run_id: Some(run_id.to_owned()),
             guid: outcome.id.to_string(),
             ok: failure.is_none(),
-            path,
-            url: outcome.url.as_deref().map(str::to_owned),
+            path: guid.as_ref().map(|guid| layout.path(guid).display().to_string()),
+            url: own.or_else(|| Some(template?.url(guid.as_ref()?))),
             bytes: saved.map(|saved| saved.bytes),
             kind: failure.map(|failure| failure.kind.name().to_owned()),
             http_status: failure.and_then(|failure| failure.http_status),
@@ -182,7 +182,7 @@ impl StreamLedger {
     fn print(&mut self, batch: &[Outcome], forgive: bool) -> Result<()> {
         let mut print = || -> io::Result<()> {
             for outcome in batch {
-                let line = Line::new(&self.run_id, &self.layout, outcome, forgive);
+                let line = Line::new(&self.run_id, &self.layout, self.template.as_ref(), outcome, forgive);
                 serde_json::to_writer(&mut self.out, &line)?;
                 self.out.write_all(b"\n")?;
             }
