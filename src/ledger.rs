@@ -65,6 +65,12 @@ pub trait Ledger {
     /// Whether a batch of this size would be tried now; asked before its files are made durable.
     fn is_ready(&self, batch: usize) -> bool;
 
+    /// Reads more of what is pending, where that is cheaper than a record; may as well do nothing.
+    ///
+    /// # Errors
+    /// As [`Ledger::record`].
+    fn turn_page(&mut self, idle: bool) -> Result<()>;
+
     /// Records a batch whose files are durable. False when it cannot be done now.
     ///
     /// # Errors
@@ -93,14 +99,21 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 struct Share {
     since: Instant,
     held: Duration,
-    /// What the latest window took, and for how many outcomes.
+    /// What the first window took, which read a page.
+    first: Duration,
+    /// What the latest record took, and for how many outcomes.
     last: (Duration, usize),
 }
 
 impl Share {
     /// Counts from the end of the first window, which itself does not count but tells what to expect.
     fn new(since: Instant, first: Duration) -> Self {
-        Self { since, held: Duration::ZERO, last: (first, 1000) }
+        Self { since, held: Duration::ZERO, first, last: (first, 1000) }
+    }
+
+    /// Whether a window that only reads a page keeps the share.
+    fn allows_page(&self, now: Instant) -> bool {
+        (self.held + self.first) * SHARE <= now.saturating_duration_since(self.since)
     }
 
     fn count(&mut self, held: Duration, batch: usize) {
@@ -310,6 +323,22 @@ impl Ledger for WarehouseLedger<'_> {
     fn is_ready(&self, batch: usize) -> bool {
         let now = Instant::now();
         now >= self.try_again_at && self.share.allows(batch, now)
+    }
+
+    fn turn_page(&mut self, idle: bool) -> Result<()> {
+        let now = Instant::now();
+        if now < self.try_again_at || !self.share.allows_page(now) {
+            return Ok(());
+        }
+        let warehouse = self.warehouse;
+        let window = match warehouse.open(Access::Read)? {
+            Opened::Window(window) => window,
+            Opened::Locked(error) => return self.still_locked(idle, error),
+        };
+        self.waiting_since = None;
+        self.read_page(&window, PAGE.0)?;
+        self.share.held += window.close()?;
+        Ok(())
     }
 
     fn record(&mut self, batch: &[Outcome], tally: &Tally, idle: bool) -> Result<bool> {

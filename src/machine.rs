@@ -25,6 +25,13 @@ pub fn is_ignored(signal: i32) -> bool {
     u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
+/// The memory of this machine in bytes.
+#[must_use]
+pub fn memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit.max(1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

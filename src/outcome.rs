@@ -43,7 +43,7 @@ pub struct Attempt {
 pub struct Outcome {
     /// The id as its source spells it, good or bad.
     pub id: Box<str>,
-    /// Its URL, where one could be made.
+    /// Its URL, where one could be made; of a success only one that the warehouse says.
     pub url: Option<Box<str>>,
     /// Requests tried for it in this run.
     pub attempts: u32,

@@ -233,6 +233,10 @@ impl Ledger for StreamLedger {
         true
     }
 
+    fn turn_page(&mut self, _: bool) -> Result<()> {
+        Ok(())
+    }
+
     fn record(&mut self, batch: &[Outcome], _: &Tally, _: bool) -> Result<bool> {
         self.print(batch, false)?;
         self.remember(batch);

@@ -32,6 +32,8 @@ const WINDOW: (u64, u64) = (256, 4096);
 const AHEAD_SECONDS: f64 = 2.0;
 /// How long what is in flight may take to end once the run is being stopped.
 const GRACE: Duration = Duration::from_secs(5);
+/// So many outcomes may wait to be recorded before the workers do: some 70 MB.
+const MOST_UNRECORDED: usize = 400_000;
 /// So many TLS failures in a row, with no success before, mean that none will ever work.
 const TLS_FAILURES: u32 = 5;
 
@@ -208,7 +210,10 @@ impl Course<'_> {
             reason = "clamped"
         )]
         let ahead = (self.tally.done() as f64 / self.started.elapsed().as_secs_f64() * AHEAD_SECONDS) as u64;
-        let window = ahead.clamp(WINDOW.0, WINDOW.1);
+        // Until something has come home, no more than what all workers can hold: should nothing work, few requests
+        // have shown it.
+        let home = self.tally.fetched + self.tally.reused > 0;
+        let window = if home { ahead.clamp(WINDOW.0, WINDOW.1) } else { self.settings.workers as u64 };
         let now = Instant::now();
         while self.in_flight < window {
             let job = match self.waiting.peek() {
@@ -280,7 +285,8 @@ impl Course<'_> {
     }
 
     fn end(&mut self, job: Job, result: std::result::Result<Saved, Failure>) {
-        let url = self.tools.url(&job).map(String::into_boxed_str);
+        // Where nothing went wrong nobody looks at the URL that the template makes.
+        let url = if result.is_ok() { job.url.clone() } else { self.tools.url(&job).map(String::into_boxed_str) };
         let (attempts, spent) = (job.attempts, job.spent);
         let id = job.guid.into_text();
         self.conclude(Outcome { id, url, attempts, spent, finished_at: SystemTime::now(), result });
@@ -310,7 +316,14 @@ impl Course<'_> {
     fn record_if_due(&mut self, idle: bool) -> Result<()> {
         let full = self.batch.len() >= self.settings.batch;
         let old = !self.batch.is_empty() && self.batch_since.elapsed() >= self.settings.batch_time;
-        if !(full || old || self.dry) || !self.ledger.is_ready(self.batch.len()) {
+        if !(full || old || self.dry) {
+            return Ok(());
+        }
+        if !self.ledger.is_ready(self.batch.len()) {
+            // Reading more costs the others far less than recording what has come.
+            if self.dry && self.batch.len() < MOST_UNRECORDED {
+                self.ledger.turn_page(idle)?;
+            }
             return Ok(());
         }
         self.make_durable()?;
@@ -376,12 +389,12 @@ impl Course<'_> {
             let (status, code) = self.tally.verdict(self.left);
             return Ok(Ended { tally: self.tally, status, code, error: None });
         };
-        if !matches!(early, Early::Broken { .. }) {
-            self.watch.notice(&early.words());
-        }
         self.tools.pace.halt();
         drop(jobs);
         while queue.try_recv().is_ok() {}
+        if !matches!(early, Early::Broken { .. }) {
+            self.watch.notice(&early.words());
+        }
         self.take_in_the_last(attempts);
         let end = EarlyEnd {
             status: early.status(),

@@ -11,7 +11,6 @@ use crate::image::{self, Proof};
 use crate::origin::{Framing, Origin};
 use crate::outcome::{Attempt, Failure, Job, Kind, Saved};
 use crate::pace::Pace;
-use crate::retry::LONGEST_RETRY_AFTER;
 use crate::store::Store;
 
 /// What counts as a good body.
@@ -115,8 +114,8 @@ impl Tools<'_> {
         let framing = match self.origin.attempt(&url, body, &|| self.pace.wait_turn())? {
             Ok(framing) => framing,
             Err(failure) => {
-                // Before anything else, so that no other worker sends meanwhile.
-                if let Some(wait) = failure.retry_after.filter(|wait| *wait <= LONGEST_RETRY_AFTER) {
+                // Before anything else, so that no other worker sends meanwhile; if it is too long, until main ends the run.
+                if let Some(wait) = failure.retry_after {
                     self.pace.cool_down(wait);
                 }
                 return Some(Err(failure));

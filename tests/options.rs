@@ -136,5 +136,5 @@ fn many_workers_are_warned_about_and_help_shows_examples_first() {
         assert!(example.is_some() && example < options, "{}", out.report());
     }
     let version = format!("toller {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(env.toller(["--version"]).run().expect(0).stdout, version);
+    assert!(env.toller(["--version"]).run().expect(0).stdout.starts_with(&version));
 }

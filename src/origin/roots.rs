@@ -31,13 +31,6 @@ pub struct Roots {
 /// A file that was named and cannot be read, or holds no certificate.
 pub fn certificates(roots: &Roots) -> Result<(Vec<Certificate<'static>>, Option<String>)> {
     let own = roots.ca_cert.as_deref().map(pem).transpose()?;
-    for certificate in own.iter().flatten() {
-        // A root that rustls cannot parse would be left out without a word.
-        rustls::RootCertStore::empty().add(certificate.clone()).map_err(|cause| {
-            let file = roots.ca_cert.as_deref().unwrap_or(Path::new("")).display();
-            Error::new("trust roots", file, format!("bad certificate: {cause}"))
-        })?;
-    }
     let (mut list, warning) = match named(roots) {
         None => (system(), None),
         Some(Ok(list)) => (list, None),
@@ -79,6 +72,12 @@ fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
         .map_err(|cause| error(format!("not PEM: {cause}")))?;
     if list.is_empty() {
         return Err(error("no certificate in it".into()).with_way_out("it must hold PEM blocks, BEGIN CERTIFICATE"));
+    }
+    // One that rustls cannot parse is left out without a word, as in the system's own store; but not all of them.
+    let mut store = rustls::RootCertStore::empty();
+    let faults: Vec<_> = list.iter().map_while(|root| store.add(root.clone()).err()).collect();
+    if let (Some(cause), true) = (faults.last(), faults.len() == list.len()) {
+        return Err(error(format!("bad certificate: {cause}")));
     }
     Ok(list)
 }

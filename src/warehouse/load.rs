@@ -8,9 +8,10 @@ use duckdb::params;
 
 use crate::error::{Error, Result};
 use crate::input;
+use crate::machine;
 
 use super::tables::{Column, quote, text, type_of};
-use super::{Access, Tables, Warehouse, Window};
+use super::{Access, MEMORY, Tables, Warehouse, Window};
 
 /// One file of GUIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub fn load(file: &Path, tables: &Tables, sources: &[Source], patience: Duration
     }
     let made = !file.exists();
     // Sorting out duplicates among millions takes more memory than a run is given.
-    let warehouse = Warehouse::start(file.to_owned(), tables.clone(), "4GiB")?;
+    let warehouse = Warehouse::start(file.to_owned(), tables.clone(), (machine::memory() / 2).max(MEMORY))?;
     let access = if made { Access::Make } else { Access::Write };
     let Some(window) = warehouse.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
     let mut report = LoadReport { made, ..LoadReport::default() };

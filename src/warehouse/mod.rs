@@ -11,12 +11,14 @@ mod report;
 mod tables;
 mod verify;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use duckdb::{Config, Connection};
 
 use crate::error::{Error, ExitCode, Result};
+use crate::machine;
 
 pub use load::{LoadReport, Source, load};
 pub use merge::Merged;
@@ -26,8 +28,8 @@ pub use report::{RunRow, Standing};
 pub use tables::{Name, Shape, Tables};
 pub use verify::{Claim, Claims};
 
-/// Memory that DuckDB may use for one window: enough to update a table of ten million rows, little beside it.
-const MEMORY_LIMIT: &str = "256MiB";
+/// Memory that DuckDB may use at first; when a window needs more it gets more, up to half of the machine's.
+const MEMORY: u64 = 64 << 20;
 /// What the file is called inside the connection; a name that no schema of a user's has.
 const CATALOGUE: &str = "toller_warehouse";
 /// More threads make no window shorter at the sizes that matter, and each is made anew for every window.
@@ -57,6 +59,8 @@ pub struct Warehouse {
     file: PathBuf,
     tables: Tables,
     connection: Connection,
+    /// What DuckDB may use now, in bytes.
+    memory: Cell<u64>,
 }
 
 /// The warehouse while it is open.
@@ -65,6 +69,7 @@ pub struct Window<'w> {
     connection: &'w Connection,
     tables: &'w Tables,
     file: &'w Path,
+    memory: &'w Cell<u64>,
     opened: Instant,
     closed: bool,
 }
@@ -85,13 +90,13 @@ impl Warehouse {
     /// There is no such file.
     pub fn new(file: PathBuf, tables: Tables) -> Result<Self> {
         must_exist(&file)?;
-        Self::start(file, tables, MEMORY_LIMIT)
+        Self::start(file, tables, MEMORY)
     }
 
-    fn start(file: PathBuf, tables: Tables, memory: &str) -> Result<Self> {
+    fn start(file: PathBuf, tables: Tables, memory: u64) -> Result<Self> {
         let started = settings(&file, memory).and_then(Connection::open_in_memory_with_flags);
         let connection = started.map_err(|cause| Error::new("start DuckDB", "memory", plain(&cause.to_string())))?;
-        Ok(Self { file, tables, connection })
+        Ok(Self { file, tables, connection, memory: Cell::new(memory) })
     }
 
     /// Tries once to open it.
@@ -112,8 +117,14 @@ impl Warehouse {
         let file = tables::text(&self.file.to_string_lossy());
         let attached =
             self.connection.execute_batch(&format!("ATTACH {file} AS {CATALOGUE}{options}; USE {CATALOGUE}"));
-        let window =
-            Window { connection: &self.connection, tables: &self.tables, file: &self.file, opened, closed: false };
+        let window = Window {
+            connection: &self.connection,
+            tables: &self.tables,
+            file: &self.file,
+            memory: &self.memory,
+            opened,
+            closed: false,
+        };
         match attached {
             Ok(()) => Ok(Opened::Window(window)),
             Err(cause) => {
@@ -213,12 +224,12 @@ fn must_exist(file: &Path) -> Result<()> {
 }
 
 /// Nothing is looked for outside, little memory is used, and what does not fit into it goes beside the warehouse.
-fn settings(file: &Path, memory: &str) -> duckdb::Result<Config> {
+fn settings(file: &Path, memory: u64) -> duckdb::Result<Config> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
     Config::default()
         .with("autoinstall_known_extensions", "false")?
         .with("autoload_known_extensions", "false")?
-        .with("memory_limit", memory)?
+        .with("memory_limit", format!("{memory}B"))?
         .with("temp_directory", format!("{}.tmp", file.display()))?
         .threads(i64::try_from(threads).unwrap_or(1))
 }
@@ -248,9 +259,9 @@ impl Window<'_> {
         Ok(self.opened.elapsed())
     }
 
-    /// Runs statements in one transaction: all of them, or none.
-    fn transaction<T>(&self, operation: &str, work: impl FnOnce() -> duckdb::Result<T>) -> Result<T> {
-        let run = || {
+    /// Runs statements in one transaction: all of them, or none; once more when DuckDB had too little memory.
+    fn transaction<T>(&self, operation: &str, mut work: impl FnMut() -> duckdb::Result<T>) -> Result<T> {
+        let mut run = || {
             self.connection.execute_batch("BEGIN")?;
             match work() {
                 Ok(value) => self.connection.execute_batch("COMMIT").map(|()| value),
@@ -261,7 +272,21 @@ impl Window<'_> {
                 }
             }
         };
-        run().map_err(|cause| self.error(operation, &cause))
+        loop {
+            match run() {
+                Err(cause) if cause.to_string().contains("Out of Memory Error") && self.may_use_more() => {}
+                other => return other.map_err(|cause| self.error(operation, &cause)),
+            }
+        }
+    }
+
+    /// Doubles the memory that DuckDB may use, unless that is more than half of the machine's.
+    fn may_use_more(&self) -> bool {
+        let more = self.memory.get() * 2;
+        let allowed = more <= machine::memory() / 2
+            && self.connection.execute_batch(&format!("SET memory_limit = '{more}B'")).is_ok();
+        self.memory.set(if allowed { more } else { self.memory.get() });
+        allowed
     }
 
     fn error(&self, operation: &str, cause: &duckdb::Error) -> Error {

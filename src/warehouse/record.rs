@@ -257,7 +257,13 @@ impl Window<'_> {
     }
 
     /// Brings the run's row up to date, and closes it at its end.
-    pub(super) fn update_run(&self, own: &OwnTables, run_id: &str, tally: &Tally, end: Option<&RunEnd>) -> duckdb::Result<()> {
+    pub(super) fn update_run(
+        &self,
+        own: &OwnTables,
+        run_id: &str,
+        tally: &Tally,
+        end: Option<&RunEnd>,
+    ) -> duckdb::Result<()> {
         let now = micros(SystemTime::now());
         let manifest = own.manifest.quoted();
         self.connection.execute(

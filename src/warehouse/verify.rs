@@ -110,7 +110,9 @@ impl Warehouse {
 
 impl Window<'_> {
     fn correct(&self, shape: &Shape, to_done: bool) -> Result<()> {
-        let change = || if to_done { self.apply(shape, "", false) } else { self.set_done(shape, false) };
+        // Where toller has never run there are no failures to take away.
+        let failures = !self.columns(&self.tables.failure)?.is_empty();
+        let change = || if to_done && failures { self.apply(shape, "", false) } else { self.set_done(shape, to_done) };
         self.transaction("correct", change).map(drop)
     }
 }
