@@ -2,8 +2,9 @@
 # release.sh [DIR]: makes DIR/toller-VERSION-TRIPLE.tar.gz: binary, man page, completions, README, licences, SHA256SUMS.
 #
 # The same source, compiler and dependencies give the same bytes, wherever they are built: no path and no time
-# of the building machine is in them. The flags differ from those of a plain build, so cargo builds everything
-# but DuckDB anew in the same target folder; CARGO_TARGET_DIR may name another one.
+# of the building machine is in them. Its flags are not those of a plain build, and two builds that take turns
+# in one folder compile DuckDB each time: name another one by CARGO_TARGET_DIR, or, where a compiler cache knows
+# the usual one, run this under packaging/apart.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
