@@ -18,12 +18,14 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-const USAGE: &str = "usage: demo-origin --folder DIR [--count N] [--port N] [--delay-ms N]
-writes guids.txt, ca.pem and, once it listens, origin.url into DIR; /requests says how many it has had";
+const USAGE: &str = "usage: demo-origin --folder DIR [--count N] [--size real|small] [--port N] [--delay-ms N]
+writes guids.txt, ca.pem and, once it listens, origin.url into DIR; /requests says how many it has had, and
+/images how many of them it answered with an image";
 
 struct Arguments {
     folder: PathBuf,
     count: usize,
+    small: bool,
     port: u16,
     delay: Duration,
 }
@@ -37,39 +39,50 @@ fn main() {
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn Error>> {
-    let (mut folder, mut count, mut port, mut delay) = (None, 12_217, 0, 0);
+    let (mut folder, mut count, mut small, mut port, mut delay) = (None, 12_217, false, 0, 0);
     while let Some(name) = words.next() {
         let value = words.next().ok_or_else(|| format!("{name} needs a value"))?;
         match name.as_str() {
             "--folder" => folder = Some(PathBuf::from(value)),
             "--count" => count = value.parse()?,
+            "--size" => small = value == "small",
             "--port" => port = value.parse()?,
             "--delay-ms" => delay = value.parse()?,
             _ => return Err(format!("{name} is not an option").into()),
         }
     }
     let folder = folder.ok_or("--folder is missing")?;
-    Ok(Arguments { folder, count, port, delay: Duration::from_millis(delay) })
+    Ok(Arguments { folder, count, small, port, delay: Duration::from_millis(delay) })
 }
 
 fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let guids = pictures::guids(arguments.count);
     // Encodes the pictures now, rather than during the first requests.
-    let bytes: usize = guids.iter().map(|guid| pictures::image_for(guid).len()).sum();
+    let image = if arguments.small { pictures::small_image_for } else { pictures::image_for };
+    let bytes: usize = guids.iter().map(|guid| image(guid).len()).sum();
     std::fs::create_dir_all(&arguments.folder)?;
     std::fs::write(arguments.folder.join("guids.txt"), guids.join("\n") + "\n")?;
     let known: HashSet<String> = guids.into_iter().collect();
-    let origin = Origin::builder().port(arguments.port).start();
+    let builder = Origin::builder().port(arguments.port);
+    let origin = if arguments.small { builder.small() } else { builder }.start();
     let delay = arguments.delay;
-    let asked = AtomicUsize::new(0);
+    let (asked, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
     origin.always(move |request| {
         // How a script learns what its runs cost; asking does not count.
-        if request.path == "/requests" {
-            return Reply::bytes(200, "text/plain", format!("{}\n", asked.load(Ordering::Relaxed)));
+        let counter = match request.path.as_str() {
+            "/requests" => Some(&asked),
+            "/images" => Some(&answered),
+            _ => None,
+        };
+        if let Some(counter) = counter {
+            return Reply::bytes(200, "text/plain", format!("{}\n", counter.load(Ordering::Relaxed)));
         }
         asked.fetch_add(1, Ordering::Relaxed);
-        let reply = if known.contains(&request.guid) { Reply::image() } else { Reply::status(404) };
-        reply.after(delay)
+        if !known.contains(&request.guid) {
+            return Reply::status(404).after(delay);
+        }
+        answered.fetch_add(1, Ordering::Relaxed);
+        Reply::image().after(delay)
     });
     std::fs::write(arguments.folder.join("ca.pem"), certs::ca_pem())?;
     // Whoever waits for this file finds everything else in place.
@@ -77,9 +90,9 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     std::fs::write(&unfinished, format!("{}\n", origin.template()))?;
     std::fs::rename(unfinished, arguments.folder.join("origin.url"))?;
     println!(
-        "demo-origin: {} thumbnails, {} kB each on average, at {}",
+        "demo-origin: {} thumbnails, {} bytes each on average, at {}",
         arguments.count,
-        bytes / 1000 / arguments.count.max(1),
+        bytes / arguments.count.max(1),
         origin.template()
     );
     std::io::stdin().read_to_end(&mut Vec::new())?;

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# duckdb-pipe-jq.sh DATABASE SQL OPTIONS: fetches the images that a query names, with DuckDB, toller and jq each doing
+# its own part; prints GUID, kind and cause of each that failed. Needs duckdb and jq.
+#
+#   duckdb-pipe-jq.sh sales.duckdb "SELECT guid FROM orders WHERE day = current_date" \
+#       --url 'https://images.example.com/thumbs/{guid}.jpg' --dest /data/thumbs
+#
+# A second column of the query is taken as the image's URL. Exits like `toller pipe`, or like what failed beside it.
+set -uo pipefail
+database=$1 sql=$2
+shift 2
+
+duckdb -readonly -noheader -list -separator $'\t' -c "$sql" "$database" |
+    toller pipe --progress none "$@" |
+    jq -r 'select(.ok | not) | [.guid, .kind, .message] | @tsv'
