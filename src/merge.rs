@@ -60,8 +60,12 @@ pub fn merge(args: cli::Merge) -> Result<ExitCode> {
         lock_wait: place.lock_wait,
         tally: Tally::default(),
         report: MergeReport { run_id: run.run_id.clone(), ..MergeReport::default() },
+        batch: Batch::default(),
     };
     let merged = args.sources.iter().try_for_each(|source| merge.source(source));
+    // Where a file was bad, what is in the batch is from the good ones before it.
+    let rest = merge.apply();
+    let merged = merged.and(rest);
     let end = match &merged {
         Ok(()) => RunEnd { status: merge.tally.verdict(merge.report.missing > 0).0, error: None, forgive: false },
         Err(error) => RunEnd { status: Status::Failed, error: Some(error.line()), forgive: false },
@@ -86,6 +90,8 @@ struct Merge<'m> {
     lock_wait: Duration,
     tally: Tally,
     report: MergeReport,
+    /// Of as many files as it takes to fill it: a thousand small ones are no reason to open the warehouse as often.
+    batch: Batch,
 }
 
 impl Merge<'_> {
@@ -101,7 +107,6 @@ impl Merge<'_> {
             let line = format!("{}: its last line is torn and is skipped", source.display());
             report::print_notice(&line);
         }
-        let mut batch = Batch::default();
         text.each(|_, line| {
             let Some(arrival) = line else { return Ok(()) };
             self.report.lines += 1;
@@ -109,14 +114,13 @@ impl Merge<'_> {
                 self.report.missing += 1;
                 return Ok(());
             }
-            batch.add(arrival);
-            if batch.outcomes.len() >= BATCH { self.apply(&mut batch) } else { Ok(()) }
-        })?;
-        self.apply(&mut batch)
+            self.batch.add(arrival);
+            if self.batch.outcomes.len() >= BATCH { self.apply() } else { Ok(()) }
+        })
     }
 
-    fn apply(&mut self, batch: &mut Batch) -> Result<()> {
-        let batch = std::mem::take(batch);
+    fn apply(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
         if batch.outcomes.is_empty() {
             return Ok(());
         }

@@ -52,8 +52,7 @@ images() { curl -s --cacert "$TOLLER_CA_CERT" "${TOLLER_URL%/thumbs/*}/images"; 
 
 # One in a thousand is gone from the origin, and a few are no GUIDs at all.
 {
-    cat "$work/origin/guids.txt"
-    seq -f 'gone-%.0f' $((count / 1000 + 1))
+    awk '{ print } NR % 1000 == 500 { print "gone-" NR }' "$work/origin/guids.txt"
     printf '%s\n' 'a/b' '.hidden' 'back\slash'
 } >"$work/guids"
 toller load --warehouse "$work/fresh.duckdb" "$work/guids"
@@ -122,7 +121,7 @@ engine() {
 say "plain fetch"
 cp "$work/fresh.duckdb" "$work/plain.duckdb"
 code=0
-toller fetch --warehouse "$work/plain.duckdb" --dest "$work/plain" --workers 3 --progress none || code=$?
+toller fetch --warehouse "$work/plain.duckdb" --dest "$work/plain" --workers 8 --progress none || code=$?
 [ "$code" = 4 ] || { echo "fetch exited with $code" >&2; exit 1; }
 rm -rf "$work/plain"
 
