@@ -280,6 +280,17 @@ impl Window<'_> {
         }
     }
 
+    /// Runs a query that has to remember every id: with the memory that a quarter of the machine is, since sorting out
+    /// ten million on disk takes half a minute, and while it takes the warehouse is held.
+    fn with_room<T>(&self, query: impl FnOnce() -> duckdb::Result<T>) -> duckdb::Result<T> {
+        let set = |bytes: u64| self.connection.execute_batch(&format!("SET memory_limit = '{bytes}B'"));
+        set((machine::memory() / 4).max(self.memory.get()))?;
+        let result = query();
+        // Only a wish: what is in use may not fit into it.
+        let _ = set(self.memory.get());
+        result
+    }
+
     /// Doubles the memory that DuckDB may use, unless that is more than half of the machine's.
     fn may_use_more(&self) -> bool {
         let more = self.memory.get() * 2;

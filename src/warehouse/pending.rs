@@ -131,7 +131,7 @@ impl Window<'_> {
         // Where a key says that no id is there twice, nothing has to be remembered to count them.
         let count = if shape.unique { "*".into() } else { format!("DISTINCT t.{}", quote(&self.tables.id)) };
         let sql = format!("SELECT count({count}) {}", self.pending_sql(selection)?);
-        let count: duckdb::Result<i64> = self.connection.query_row(&sql, [], |row| row.get(0));
+        let count: duckdb::Result<i64> = self.with_room(|| self.connection.query_row(&sql, [], |row| row.get(0)));
         let count = count.map_err(|cause| self.not_read(selection, &cause))?;
         Ok(u64::try_from(count).unwrap_or(0))
     }

@@ -92,7 +92,7 @@ impl Window<'_> {
             }
             Ok(standing)
         };
-        query().map_err(|cause| self.error("read status", &cause))
+        self.with_room(query).map_err(|cause| self.error("read status", &cause))
     }
 
     /// The latest runs, newest first; none where no run was ever recorded.

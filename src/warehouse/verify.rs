@@ -44,7 +44,8 @@ impl Warehouse {
                  row_number() OVER () AS place FROM {} WHERE {id} IS NOT NULL GROUP BY {id}",
                 self.tables.table.quoted(),
             );
-            window.connection.execute_batch(&copy).map_err(|cause| window.error("read claims", &cause))?;
+            let copied = window.with_room(|| window.connection.execute_batch(&copy));
+            copied.map_err(|cause| window.error("read claims", &cause))?;
             Ok(shape)
         })?;
         Ok((Claims { connection: &self.connection }, shape))
