@@ -300,7 +300,7 @@ fn run_with_all(choose: impl Fn(&Row) -> bool, cure: bool, code: i32) -> (Env, O
         let script = [row.reply.clone(), Reply::image()];
         origin.on(guid, script.into_iter().take(if cure { 2 } else { 1 }));
     }
-    let fetch = env.fetch(&origin).args(["--retries", "4", "--timeout", "1", "--max-bytes", "100k"]);
+    let fetch = env.fetch(&origin).args(["--retries", "4", "--timeout", "1", "--max-bytes", "100k", "--workers", "8"]);
     fetch.run().expect(code);
     (env, origin, rows)
 }

@@ -74,12 +74,11 @@ fn a_run_in_which_most_things_fail_stops_and_holds_nothing_against_them() {
 
 #[test]
 fn a_rate_of_failures_may_be_allowed_or_given_up_on() {
-    let guids = guids(150);
-    for (most, code) in [("100", 4), ("60", 4), ("49.5", 1)] {
-        let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    for (most, images, code) in [("100", 150, 4), ("60", 150, 4), ("49.5", 900, 1)] {
+        let (env, origin) = (Env::with(&guids(images)), Origin::builder().small().start());
         origin.always(|request| if request.nth % 2 == 0 { Reply::status(404) } else { Reply::image() });
         env.fetch(&origin).args(["--max-failure-rate", most]).run().expect(code);
-        assert_eq!(origin.request_count() == 150, code == 4, "{} requests", origin.request_count());
+        assert_eq!(origin.request_count() == images, code == 4, "{} requests", origin.request_count());
         let permanent = env.query("SELECT DISTINCT permanent FROM thumb_failure").concat();
         assert_eq!(permanent, [(code == 4).to_string()]);
     }

@@ -6,12 +6,15 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// A number below 100 that looks random and is the same in every run of the test.
+/// A number below 100 that looks random and is the same in every run of the test. With this seed five attempts are
+/// the most that one of a thousand images takes, which is what most seeds come to.
 fn lot(request: &Request) -> u64 {
+    const SEED: u64 = 6;
     let mut hasher = DefaultHasher::new();
-    (&request.path, request.nth_of_path).hash(&mut hasher);
+    (&request.path, request.nth_of_path, SEED).hash(&mut hasher);
     hasher.finish() % 100
 }
 
@@ -54,11 +57,11 @@ fn a_worker_serves_others_while_one_image_waits_for_its_next_attempt() {
 }
 
 /// Fetches from an origin whose tenth answer is this one, and asserts that nobody sent anything for so long.
-fn assert_peace(answer: Reply, peace: Duration) {
+fn assert_peace(answer: impl Fn() -> Reply + Send + Sync + 'static, peace: Duration) {
     let guids = guids(40);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
     let slow = Duration::from_millis(50);
-    origin.always(move |request| if request.nth == 10 { answer.clone() } else { Reply::image().after(slow) });
+    origin.always(move |request| if request.nth == 10 { answer() } else { Reply::image().after(slow) });
     let summary = env.fetch(&origin).arg("--json").run().expect(0).json();
     assert_eq!((&summary["fetched"], &summary["failed"]), (&40.into(), &0.into()));
     env.assert_done(&guids);
@@ -74,15 +77,16 @@ fn assert_peace(answer: Reply, peace: Duration) {
 }
 
 #[test]
-fn retry_after_in_seconds_is_obeyed_by_all_workers() {
-    assert_peace(Reply::status(429).retry_after(3), Duration::from_secs(3));
-}
-
-#[test]
-fn retry_after_as_a_date_is_obeyed_by_all_workers() {
-    // A date has no fractions: up to a second of the four is lost.
-    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(5));
-    assert_peace(Reply::status(503).header("Retry-After", &date), Duration::from_millis(1500));
+fn retry_after_is_obeyed_by_all_workers_in_seconds_and_as_a_date() {
+    let dated = || {
+        let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
+        Reply::status(503).header("Retry-After", &date)
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| assert_peace(|| Reply::status(429).retry_after(3), Duration::from_secs(3)));
+        // A date has no fractions: up to a second of the three is lost.
+        scope.spawn(|| assert_peace(dated, Duration::from_secs(2)));
+    });
 }
 
 #[test]
@@ -253,7 +257,7 @@ fn an_origin_that_is_always_slow_fails_and_does_not_hang() {
     let (env, origin) = (Env::with(&[guid(1)]), Origin::start());
     origin.on(&guid(1), [Reply::image().drip(Duration::from_millis(200))]);
     let start = Instant::now();
-    env.fetch(&origin).args(["--timeout", "1", "--retries", "2"]).run().expect(3);
+    env.fetch(&origin).args(["--timeout", "0.5", "--retries", "1"]).run().expect(3);
     assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
-    assert_eq!(env.query("SELECT kind, attempts FROM thumb_failure"), [["timeout", "3"]]);
+    assert_eq!(env.query("SELECT kind, attempts FROM thumb_failure"), [["timeout", "2"]]);
 }
