@@ -15,6 +15,8 @@ use crate::warehouse::{Repeats, Selection, UrlSource, Warehouse};
 
 /// A page is full with so many bytes: close to a million GUIDs, read in less than half a second.
 const PAGE: usize = 32 << 20;
+/// Or with so many rows, where they have to be sorted.
+const PAGE_ROWS: usize = 1_000_000;
 
 /// Carries out `toller pending`.
 pub fn pending(args: cli::Pending) -> Result<ExitCode> {
@@ -33,7 +35,7 @@ pub fn pending(args: cli::Pending) -> Result<ExitCode> {
                 Some(repeats) => repeats,
                 None => repeats.insert(window.repeats(&window.shape()?, &selection)?),
             };
-            window.each_pending(&selection, page.after, |row, id, url| page.add(repeats, row, id, url))
+            window.each_pending(&selection, page.after, PAGE_ROWS, |row, id, url| page.add(repeats, row, id, url))
         })?;
         match out.write_all(&page.text).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::Done),

@@ -70,6 +70,17 @@ fn more_than_one_page_keeps_the_order_and_drops_what_is_repeated() {
 }
 
 #[test]
+fn a_condition_on_another_table_keeps_the_order_too() {
+    let env = Env::new();
+    many(&env, 30_000);
+    // Large enough that DuckDB would rather go through it and look into dim_image than the other way round.
+    env.sql("CREATE TABLE wanted AS SELECT 'g' || i AS g FROM range(300_000) AS r(i) ORDER BY hash(i)");
+    let printed = lines(pending(&env).args(["--where", "source_image_id IN (SELECT g FROM wanted)"]));
+    let in_order: Vec<String> = (0..30_000).map(|number| format!("g{number}")).collect();
+    assert!(printed == in_order, "{} lines, from {:?}", printed.len(), printed.first());
+}
+
+#[test]
 fn shards_are_disjoint_and_complete() {
     let guids = guids(500);
     let env = Env::with(&guids);

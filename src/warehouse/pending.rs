@@ -86,8 +86,7 @@ impl Window<'_> {
             // On lines of its own, so that a comment at its end comments nothing of ours.
             sql.push_str(&format!(" AND (\n{condition}\n)"));
         }
-        let leaves_out = selection.skip_failed || !selection.run_id.is_empty();
-        if leaves_out && self.has_failures()? {
+        if self.leaves_failures_out(selection)? {
             let url = match &selection.urls {
                 UrlSource::Template(template) => {
                     format!("replace({}, '{{guid}}', url_encode(t.{id}::VARCHAR))", text(template.as_str()))
@@ -109,6 +108,10 @@ impl Window<'_> {
             );
         }
         Ok(sql)
+    }
+
+    fn leaves_failures_out(&self, selection: &Selection) -> Result<bool> {
+        Ok((selection.skip_failed || !selection.run_id.is_empty()) && self.has_failures()?)
     }
 
     fn has_failures(&self) -> Result<bool> {
@@ -166,7 +169,7 @@ impl Window<'_> {
         mut take: impl FnMut(PendingRow),
     ) -> Result<()> {
         let mut taken = 0;
-        self.each_pending(selection, after, |row, id, url| {
+        self.each_pending(selection, after, limit, |row, id, url| {
             if taken == limit {
                 return ControlFlow::Break(());
             }
@@ -177,7 +180,8 @@ impl Window<'_> {
         .map(drop)
     }
 
-    /// The pending rows after `after` in the table's order: row, id and URL, until `take` breaks off. True when it did not.
+    /// The pending rows after `after` in the table's order: row, id and URL, until `take` breaks off, or after `most`
+    /// of them or some more. True when there are no more.
     ///
     /// # Errors
     /// As [`Window::count_pending`].
@@ -185,6 +189,7 @@ impl Window<'_> {
         &self,
         selection: &Selection,
         after: i64,
+        most: usize,
         mut take: impl FnMut(i64, &str, Option<&str>) -> ControlFlow<()>,
     ) -> Result<bool> {
         let url = match &selection.urls {
@@ -194,18 +199,23 @@ impl Window<'_> {
             }
             UrlSource::Template(_) | UrlSource::None => "NULL::VARCHAR".into(),
         };
-        // Without ORDER BY: DuckDB keeps the table's order, and sorting would read all before giving any.
+        // The table alone is read in its order, at the speed of the disk. With other tables beside it only sorting is
+        // sure: a join may go through them and look into the table.
+        let alone = selection.condition.is_none() && !self.leaves_failures_out(selection)?;
+        let order = if alone { String::new() } else { format!(" ORDER BY t.rowid LIMIT {most}") };
         let sql = format!(
-            "SELECT t.rowid, t.{id}::VARCHAR, {url} {pending} AND t.rowid > ?",
+            "SELECT t.rowid, t.{id}::VARCHAR, {url} {pending} AND t.rowid > ?{order}",
             id = quote(&self.tables.id),
             pending = self.pending_sql(selection)?,
         );
+        let mut count = 0;
         let mut read = || -> duckdb::Result<bool> {
             let mut statement = self.connection.prepare(&sql)?;
             for vectors in statement.stream_arrow(params![after])? {
                 let vectors = vectors?;
                 let rows = vectors.column(0).as_primitive::<Int64Type>().values();
                 let (ids, urls) = (vectors.column(1).as_string::<i32>(), vectors.column(2).as_string::<i32>());
+                count += rows.len();
                 for (at, row) in rows.iter().enumerate() {
                     let url = urls.is_valid(at).then(|| urls.value(at));
                     if take(*row, ids.value(at), url).is_break() {
@@ -213,7 +223,7 @@ impl Window<'_> {
                     }
                 }
             }
-            Ok(true)
+            Ok(alone || count < most)
         };
         read().map_err(|cause| self.not_read(selection, &cause))
     }
