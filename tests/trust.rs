@@ -176,6 +176,17 @@ fn an_empty_root_is_enough() {
     env.assert_done(&guids);
 }
 
+#[test]
+fn plain_http_goes_through_the_proxy_for_http() {
+    let guids = guids(5);
+    let (origin, proxy, other) = (Origin::builder().small().plain_http().start(), Proxy::start(), Proxy::start());
+    let env = Env::with(&guids);
+    let fetch = env.fetch_url(&origin.template()).env("HTTP_PROXY", &proxy.url()).env("HTTPS_PROXY", &other.url());
+    fetch.run().expect(0);
+    env.assert_done(&guids);
+    assert_eq!((proxy.tunnels(), other.tunnels()), (origin.connections(), 0));
+}
+
 /// A fetch of five images from an origin, and whether it went through the proxy: in three tunnels, or in none.
 #[track_caller]
 fn assert_way(origin: &Origin, proxy: &Proxy, through: bool, with: impl FnOnce(Cmd) -> Cmd) {
