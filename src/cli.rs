@@ -3,6 +3,8 @@
 //! `config` turns it into what the program works with; only there are defaults combined and values checked
 //! against each other.
 
+mod examples;
+
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -10,52 +12,12 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 use crate::error::{Error, Result};
 
+use examples::{
+    EXAMPLES, FETCH_EXAMPLES, LOAD_EXAMPLES, MERGE_EXAMPLES, PENDING_EXAMPLES, PIPE_EXAMPLES, STATUS_EXAMPLES,
+    VERIFY_EXAMPLES,
+};
+
 const ABOUT: &str = "Brings every missing thumbnail of a DuckDB warehouse home from one HTTPS origin";
-
-const EXAMPLES: &str = "\
-Examples:
-  toller load   --warehouse images.duckdb guids.csv
-  toller fetch  --warehouse images.duckdb --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs
-  toller status --warehouse images.duckdb
-  toller verify --warehouse images.duckdb --fix";
-
-const FETCH_EXAMPLES: &str = "\
-Examples:
-  toller fetch --warehouse images.duckdb --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs
-  toller fetch --warehouse images.duckdb --url-column thumb_url --dest thumbs --extension jpg --limit 100
-  toller fetch -n --warehouse images.duckdb --url 'https://cdn.example.com/{guid}' --dest thumbs
-  TOLLER_WAREHOUSE=images.duckdb TOLLER_NO_SYNC=1 toller fetch --url … --dest thumbs --json";
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  toller status --warehouse images.duckdb
-  toller status --warehouse images.duckdb --json | jq .running.eta_seconds";
-
-const LOAD_EXAMPLES: &str = "\
-Examples:
-  toller load --warehouse images.duckdb guids.csv more.parquet
-  toller load --warehouse images.duckdb --id-column guid export.ndjson
-  psql -Atc 'SELECT id FROM images' | toller load --warehouse images.duckdb -";
-
-const VERIFY_EXAMPLES: &str = "\
-Examples:
-  toller verify --warehouse images.duckdb
-  toller verify --warehouse images.duckdb --dest /mnt/thumbs --extension jpg --fix";
-
-const PENDING_EXAMPLES: &str = "\
-Examples:
-  toller pending --warehouse images.duckdb | wc -l
-  toller pending --warehouse images.duckdb --shard 2/8 > shard-2.txt";
-
-const PIPE_EXAMPLES: &str = "\
-Examples:
-  toller pipe --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs < guids.txt > outcomes.ndjson
-  toller pending --warehouse images.duckdb --shard 2/8 | toller pipe --url … --dest thumbs > 2.ndjson";
-
-const MERGE_EXAMPLES: &str = "\
-Examples:
-  toller merge --warehouse images.duckdb outcomes-*.ndjson
-  zcat outcomes.ndjson.gz | toller merge --warehouse images.duckdb --dest thumbs -";
 
 /// The whole command line.
 #[derive(Debug, Parser)]

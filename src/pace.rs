@@ -162,7 +162,7 @@ mod tests {
     fn a_cool_down_holds_everybody_and_a_halt_lets_nobody_wait() {
         let pace = Pace::new(None, None);
         assert!(pace.wait_turn());
-        pace.cool_down(Duration::from_secs(3600));
+        pace.cool_down(Duration::from_hours(1));
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| pace.wait_turn());
             pace.halt();

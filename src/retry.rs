@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::outcome::Failure;
 
 /// The longest that a `Retry-After` is obeyed within a run; a longer one ends it.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);

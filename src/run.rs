@@ -6,6 +6,7 @@
 
 mod early;
 mod memory;
+mod terms;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,10 +15,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::guid::Guid;
 use crate::ledger::{Closing, EarlyEnd, Ledger, Supply};
-use crate::manifest::{Status, Tally};
+use crate::manifest::Tally;
 use crate::outcome::{Attempt, Failure, Job, Kind, Outcome, Saved};
 use crate::retry::{self, Verdict};
 use crate::stop::{Reason, Stop};
@@ -26,56 +27,20 @@ use crate::worker::{Tools, work};
 use early::Early;
 use memory::{RECENT, Recent, Waiting};
 
+pub use terms::{Ended, Settings, Watch};
+
 /// The fewest and the most GUIDs in flight.
 const WINDOW: (u64, u64) = (256, 4096);
 /// How long the workers should have work without being sent any: longer than a window on a large warehouse.
 const AHEAD_SECONDS: f64 = 2.0;
 /// How long what is in flight may take to end once the run is being stopped.
 const GRACE: Duration = Duration::from_secs(5);
+/// So many GUIDs may be in back-off before no new ones are begun.
+const MOST_WAITING: usize = 4096;
 /// So many outcomes may wait to be recorded before the workers do: some 70 MB.
 const MOST_UNRECORDED: usize = 400_000;
 /// So many TLS failures in a row, with no success before, mean that none will ever work.
 const TLS_FAILURES: u32 = 5;
-
-/// What a run has to know.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Threads, connections, requests in flight.
-    pub workers: usize,
-    /// Further attempts for transient failures.
-    pub retries: u32,
-    /// Record when so many outcomes have come, or after so long.
-    pub batch: usize,
-    /// See `batch`.
-    pub batch_time: Duration,
-    /// Stop when more than this share, in percent, of the last hundred failed; 100 is never.
-    pub max_failure_rate: f64,
-    /// GUIDs that the run expects to serve, for whoever watches.
-    pub expected: Option<u64>,
-}
-
-/// Who watches a run.
-pub trait Watch {
-    /// The counts have changed.
-    fn tick(&mut self, tally: &Tally, expected: Option<u64>);
-    /// A GUID's story has ended.
-    fn outcome(&mut self, outcome: &Outcome);
-    /// Something that the user should know, in one line.
-    fn notice(&mut self, line: &str);
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// Its counts.
-    pub tally: Tally,
-    /// The word in the run's row.
-    pub status: Status,
-    /// What the process exits with.
-    pub code: ExitCode,
-    /// Why it could not go on, if so.
-    pub error: Option<Error>,
-}
 
 /// Runs until nothing is pending, or until it has to end.
 ///
@@ -218,6 +183,8 @@ impl Course<'_> {
         while self.in_flight < window {
             let job = match self.waiting.peek() {
                 Some(Reverse(first)) if first.due <= now => self.waiting.pop().map(|Reverse(first)| first.job),
+                // An origin that fails everybody is not asked for ever more.
+                _ if self.waiting.len() >= MOST_WAITING => None,
                 _ => self.next()?,
             };
             let Some(job) = job else { break };

@@ -24,7 +24,7 @@ use ureq::unversioned::transport::{
 use ureq::{Error, Timeout};
 
 /// How long the addresses of a name are used before they are looked up again.
-const ADDRESSES_LAST: Duration = Duration::from_secs(60);
+const ADDRESSES_LAST: Duration = Duration::from_mins(1);
 /// A connection idle for less than this is taken for open without asking the kernel.
 const SURELY_OPEN: Duration = Duration::from_secs(1);
 /// How often a wait for the kernel or the C library looks whether the run is being stopped.
@@ -211,7 +211,7 @@ impl<In: Transport> Connector<In> for Dial {
 
 impl Dial {
     fn dial(&self, address: SocketAddr, timeout: NextTimeout) -> Result<TcpStream, Error> {
-        let limit = if timeout.after.is_not_happening() { Duration::from_secs(3600) } else { *timeout.after };
+        let limit = if timeout.after.is_not_happening() { Duration::from_hours(1) } else { *timeout.after };
         let limit = limit.max(Duration::from_millis(1));
         match self.0.wait_for(timeout, move || TcpStream::connect_timeout(&address, limit))? {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(Error::Timeout(timeout.reason)),
