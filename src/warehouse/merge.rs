@@ -70,7 +70,7 @@ impl Window<'_> {
             "SELECT count(*) FILTER (NOT ok), count(*) FILTER (NOT ok AND NOT permanent), count(*) FILTER (ok AND pending) \
              FROM temp.outcome AS o JOIN temp.known AS k ON k.id = o.id::{kind}"
         );
-        self.transaction("merge", || {
+        let (merged, counted) = self.transaction("merge", || {
             self.connection.execute_batch(&known)?;
             let unknown = self.connection.execute(&unknown, [])? as u64;
             let ignored = self.connection.execute(&ignored, [])? as u64;
@@ -79,11 +79,15 @@ impl Window<'_> {
                 Ok((count(0)?, count(1)?, count(2)?))
             })?;
             self.apply(shape, run_id, failed > 0)?;
-            tally.failed += failed;
-            tally.transient += transient;
-            tally.fetched += done;
-            self.update_run(own, run_id, tally, None)?;
-            Ok(Merged { unknown, ignored, done, failed })
-        })
+            // Counted on the side, because a transaction may have to be tried again.
+            let mut counted = tally.clone();
+            counted.failed += failed;
+            counted.transient += transient;
+            counted.fetched += done;
+            self.update_run(own, run_id, &counted, None)?;
+            Ok((Merged { unknown, ignored, done, failed }, counted))
+        })?;
+        *tally = counted;
+        Ok(merged)
     }
 }

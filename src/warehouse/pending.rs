@@ -209,13 +209,13 @@ impl Window<'_> {
             pending = self.pending_sql(selection)?,
         );
         let mut count = 0;
-        let mut read = || -> duckdb::Result<bool> {
+        let mut read = |count: &mut usize| -> duckdb::Result<bool> {
             let mut statement = self.connection.prepare(&sql)?;
             for vectors in statement.stream_arrow(params![after])? {
                 let vectors = vectors?;
                 let rows = vectors.column(0).as_primitive::<Int64Type>().values();
                 let (ids, urls) = (vectors.column(1).as_string::<i32>(), vectors.column(2).as_string::<i32>());
-                count += rows.len();
+                *count += rows.len();
                 for (at, row) in rows.iter().enumerate() {
                     let url = urls.is_valid(at).then(|| urls.value(at));
                     if take(*row, ids.value(at), url).is_break() {
@@ -223,9 +223,14 @@ impl Window<'_> {
                     }
                 }
             }
-            Ok(alone || count < most)
+            Ok(alone || *count < most)
         };
-        read().map_err(|cause| self.not_read(selection, &cause))
+        loop {
+            match read(&mut count) {
+                Err(cause) if count == 0 && self.has_more_memory(&cause) => {}
+                other => return other.map_err(|cause| self.not_read(selection, &cause)),
+            }
+        }
     }
 
     /// The pending rows whose id is in an earlier pending row as well. Where a key says that there are none, nothing is
@@ -251,8 +256,18 @@ impl Window<'_> {
             }
             Ok(())
         };
-        read().map_err(|cause| self.not_read(selection, &cause))?;
+        loop {
+            match read() {
+                Err(cause) if self.has_more_memory(&cause) => {}
+                other => break other.map_err(|cause| self.not_read(selection, &cause))?,
+            }
+        }
         Ok(repeats)
+    }
+
+    /// Whether a query may be tried again with more memory than it turned out to have.
+    fn has_more_memory(&self, cause: &duckdb::Error) -> bool {
+        cause.to_string().contains("Out of Memory Error") && self.may_use_more()
     }
 }
 
