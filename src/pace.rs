@@ -126,14 +126,13 @@ mod tests {
             if now - start >= Duration::from_secs(30) {
                 return sent;
             }
-            match clock.take(limits, now) {
-                Err(wait) => free[worker] = now + wait,
-                Ok(()) => {
-                    sent.push(now - start);
-                    clock.charge(limits, bytes, now + latency);
-                    free[worker] = now + latency;
-                }
+            if let Err(wait) = clock.take(limits, now) {
+                free[worker] = now + wait;
+                continue;
             }
+            sent.push(now - start);
+            clock.charge(limits, bytes, now + latency);
+            free[worker] = now + latency;
         }
     }
 
@@ -153,7 +152,7 @@ mod tests {
         let limits = Limits { interval: None, bandwidth: Some(500_000.0) };
         for latency in [1, 20, 50, 90] {
             let sent = requests_in_30_seconds(limits, Duration::from_millis(latency), 20_000);
-            let share = sent.len() as f64 * 20_000.0 / (30.0 * 500_000.0);
+            let share = f64::from(u32::try_from(sent.len()).expect("few")) * 20_000.0 / (30.0 * 500_000.0);
             assert!((0.95..=1.05).contains(&share), "{share} with answers after {latency} ms");
         }
     }

@@ -1,6 +1,12 @@
 //! The one integration binary: the real program against a real origin on real sockets. Each module is about
 //! one part of the contract, and each test's name is a sentence of it.
 #![allow(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::duration_suboptimal_units,
+    reason = "the numbers of a test are small, and seconds compare best with seconds"
+)]
 
 mod support;
 

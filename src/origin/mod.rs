@@ -421,7 +421,7 @@ mod tests {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(value));
             retry_after(&headers, now)
         };
-        assert_eq!(ask("120"), Some(Duration::from_secs(120)));
+        assert_eq!(ask("120"), Some(Duration::from_mins(2)));
         assert_eq!(ask("Sun, 06 Nov 1994 08:49:40 GMT"), Some(Duration::from_secs(3)));
         assert_eq!(ask("Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
         assert_eq!(ask("soon"), None);
