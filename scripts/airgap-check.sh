@@ -12,7 +12,7 @@ if [ -z "${TOLLER_CHECK_INSIDE-}" ]; then
         work=$(realpath -m "$2")
         shift 2
         mkdir -p "$work"
-        rm -rf "$work"/{home,toller-*}
+        rm -rf "${work:?}"/{home,toller-*}
     else
         work=$(mktemp -d "${TMPDIR:-/var/tmp}/toller-airgap.XXXXXX")
         trap 'rm -rf "$work"' EXIT
