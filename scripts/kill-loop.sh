@@ -117,6 +117,7 @@ check_end() {
     spent=$(($(asked) - before))
     [ $spent -le $((count + 3 * killed_here)) ] || die "$spent requests for $count images and $killed_here kills"
     twice=$((twice + spent - count)) rounds=$((rounds + 1))
+    echo "round $rounds ($kind) is good, $killed of $kills kills" >&2
 }
 
 pause() { sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"; }

@@ -69,20 +69,17 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
     let Some(look) = look else { return Ok(stopped(&stop)) };
     let expected = look.pending.min(config.limit.unwrap_or(u64::MAX));
     if config.dry_run {
-        let first = look.first(&selection, 3)?;
-        print_plan(&config, look.pending, expected, first, args.json);
+        let (first, pending) = (look.first(&selection, 3)?, look.pending);
+        drop(look);
+        print_plan(&config, pending, expected, first, args.json)?;
         return Ok(ExitCode::Done);
     }
     progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
     if expected == 0 {
-        let report = FetchReport::new(
-            None,
-            Status::Complete,
-            0,
-            &Tally { pending: look.pending, ..Tally::default() },
-            started.elapsed(),
-        );
-        show(&report, args.json, config.quiet);
+        let tally = Tally { pending: look.pending, ..Tally::default() };
+        look.leave(&manifest(&run_id, &config))?;
+        let report = FetchReport::new(None, Status::Complete, 0, &tally, started.elapsed());
+        show(&report, args.json, config.quiet)?;
         return Ok(ExitCode::Done);
     }
     if let Some(notice) = look.notice() {
@@ -103,7 +100,7 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
     let ended = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
     progress.close()?;
     let report = FetchReport::new(Some(run_id), ended.status, ended.code.number(), &ended.tally, started.elapsed());
-    show(&report, args.json, config.quiet);
+    show(&report, args.json, config.quiet)?;
     conclude(ended)
 }
 
@@ -149,19 +146,11 @@ fn manifest(run_id: &str, config: &FetchConfig) -> RunManifest {
     }
 }
 
-fn show(report: &FetchReport, json: bool, quiet: bool) {
-    if json {
-        report::print_json(report);
-    } else if !quiet {
-        report::print(&report.text());
-    }
+fn show(report: &FetchReport, json: bool, quiet: bool) -> Result<()> {
+    if quiet && !json { Ok(()) } else { report::show(report, json, FetchReport::text) }
 }
 
-fn print_plan(config: &FetchConfig, pending: u64, expected: u64, first: Vec<PendingRow>, json: bool) {
-    if json {
-        report::print_json(&serde_json::json!({"dry_run": true, "pending": pending, "would_fetch": expected}));
-        return;
-    }
+fn print_plan(config: &FetchConfig, pending: u64, expected: u64, first: Vec<PendingRow>, json: bool) -> Result<()> {
     let mut text = format!("would fetch {} of {} pending images\n", grouped(expected), grouped(pending));
     for PendingRow { id, url, .. } in first {
         let Ok(guid) = crate::guid::Guid::new(id) else { continue };
@@ -169,29 +158,25 @@ fn print_plan(config: &FetchConfig, pending: u64, expected: u64, first: Vec<Pend
             url.map(String::from).or_else(|| config.template().map(|template| template.url(&guid))).unwrap_or_default();
         text.push_str(&format!("  {url} -> {}\n", config.layout.path(&guid).display()));
     }
-    report::print(&text);
+    let plan = serde_json::json!({"dry_run": true, "pending": pending, "would_fetch": expected});
+    report::show(&plan, json, |_| text)
 }
 
 fn status(args: cli::Status) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables)?;
-    let (standing, runs) = books.read(place.lock_wait, |window| {
+    let (standing, mut runs) = books.read(place.lock_wait, |window| {
         let shape = window.shape()?;
         Ok((window.standing(&shape, args.condition.as_deref())?, window.last_runs(LAST_RUNS)?))
     })?;
     let host = machine::host();
-    let running = runs.iter().find(|run| {
+    for run in runs.iter_mut().filter(|run| run.status == "running") {
         let here = run.host.as_deref() == Some(&host);
-        let lives = if here { run.pid.is_some_and(machine::is_alive) } else { run.silent_for < DAY };
-        run.status == "running" && lives
-    });
-    let running = running.map(Running::new);
-    let report = StatusReport::new(standing, running, runs);
-    if args.json {
-        report::print_json(&report);
-    } else {
-        report::print(&report.text());
+        run.lives = if here { run.pid.is_some_and(machine::is_alive) } else { run.silent_for < DAY };
     }
+    let running = runs.iter().find(|run| run.lives).map(Running::new);
+    let report = StatusReport::new(standing, running, runs);
+    report::show(&report, args.json, |report| report.text())?;
     Ok(ExitCode::Done)
 }
 
@@ -204,10 +189,6 @@ fn load(args: cli::Load) -> Result<ExitCode> {
         store::discard_warehouse(&place.file);
     }
     let summary = LoadSummary::new(&loaded?);
-    if args.json {
-        report::print_json(&summary);
-    } else {
-        report::print(&summary.text());
-    }
+    report::show(&summary, args.json, |summary| summary.text())?;
     Ok(ExitCode::Done)
 }

@@ -8,8 +8,7 @@ use toller::{commands, report};
 fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os()) {
         Ok(Parsed::Text(text)) => {
-            report::print(&text);
-            return ExitCode::SUCCESS;
+            return report::print(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
         Ok(Parsed::Command(command, origins)) => commands::carry_out(command, origins),
         Err(error) => Err(error),

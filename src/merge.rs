@@ -74,11 +74,7 @@ pub fn merge(args: cli::Merge) -> Result<ExitCode> {
     // The first error is the one to report.
     merged?;
     closed?;
-    if args.json {
-        report::print_json(&merge.report);
-    } else {
-        report::print(&merge.report.text());
-    }
+    report::show(&merge.report, args.json, |report| report.text())?;
     Ok(if merge.report.missing > 0 { ExitCode::Partial } else { ExitCode::Done })
 }
 

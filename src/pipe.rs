@@ -109,7 +109,7 @@ pub fn pipe(args: cli::Pipe, origins: Origins) -> Result<ExitCode> {
     if config.dry_run {
         let count =
             lines.iter().try_fold(0, |count, line| line.map(|_| count + 1)).map_err(|cause| stdin_error(&cause))?;
-        report::print(&format!("would fetch {} images\n", grouped(count.min(config.limit.unwrap_or(u64::MAX)))));
+        report::print(&format!("would fetch {} images\n", grouped(count.min(config.limit.unwrap_or(u64::MAX)))))?;
         return Ok(ExitCode::Done);
     }
     let stop = listen(config.max_runtime)?;

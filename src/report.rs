@@ -6,20 +6,30 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::manifest::{Status, Tally};
 use crate::warehouse::{LoadReport, RunRow, Standing};
 
 /// Prints a result. A reader that has gone away is no error: it has seen what it wanted.
-pub fn print(text: &str) {
+///
+/// # Errors
+/// The result is lost, as on a full disk.
+pub fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::new("print", "stdout", error)),
+        _ => Ok(()),
+    }
 }
 
-/// Prints a result as one line of JSON.
-pub fn print_json(value: &impl Serialize) {
+/// Prints a result as one line of JSON, or for people.
+///
+/// # Errors
+/// As [`print`].
+pub fn show<R: Serialize>(report: &R, json: bool, text: impl FnOnce(&R) -> String) -> Result<()> {
     // Our own shapes hold nothing that JSON cannot say.
-    print(&format!("{}\n", serde_json::to_string(value).unwrap_or_default()));
+    let line = || format!("{}\n", serde_json::to_string(report).unwrap_or_default());
+    print(&if json { line() } else { text(report) })
 }
 
 /// Prints an error: one line, and the way out in a second one where it is known.
@@ -92,12 +102,12 @@ impl FetchReport {
             span(self.seconds)
         );
         #[expect(clippy::cast_precision_loss, reason = "for the eye")]
-        let bytes = self.bytes as f64;
+        let (bytes, fetched) = (self.bytes as f64, self.fetched as f64);
         row(
             &mut text,
             "fetched",
             self.fetched,
-            &format!("{}, {} images/s", size(bytes), self.images_per_second.round()),
+            &format!("{}, {:.0} images/s", size(bytes), fetched / self.seconds.max(0.001)),
         );
         if self.reused > 0 {
             row(&mut text, "reused", self.reused, "were there already");
@@ -229,7 +239,8 @@ impl StatusReport {
                 .filter(|(count, _)| *count > 0)
                 .map(|(count, word)| format!("{} {word}", grouped(*count)))
                 .collect();
-            let error = run.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+            let gone = (run.status == "running" && !run.lives).then_some("its process is gone");
+            let error = run.error.as_deref().or(gone).map(|error| format!(": {error}")).unwrap_or_default();
             let line = format!("  {started}  {:<11} {} in {}{error}", run.status, counts.join(", "), span(run.seconds));
             text.push_str(line.trim_end());
             text.push('\n');

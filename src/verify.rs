@@ -36,11 +36,7 @@ pub fn verify(args: cli::Verify) -> Result<ExitCode> {
         Check { layout: &layout, expect, files: files.as_ref(), books: &books, shape, lock_wait: place.lock_wait };
     check.claims(&claims, &mut report)?;
     check.strays(&claims, &mut report)?;
-    if args.json {
-        report::print_json(&report);
-    } else {
-        report::print(&report.text());
-    }
+    report::show(&report, args.json, |report| report.text())?;
     Ok(if report.agrees() { ExitCode::Done } else { ExitCode::Partial })
 }
 

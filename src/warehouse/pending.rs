@@ -139,6 +139,16 @@ impl Window<'_> {
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
+    /// How many rows the table has; DuckDB knows it without looking.
+    ///
+    /// # Errors
+    /// The warehouse cannot be read.
+    pub fn count_rows(&self) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM {}", self.tables.table.quoted());
+        let count: duckdb::Result<i64> = self.connection.query_row(&sql, [], |row| row.get(0));
+        count.map(i64::unsigned_abs).map_err(|cause| self.error("read table", &cause))
+    }
+
     fn not_read(&self, selection: &Selection, cause: &duckdb::Error) -> Error {
         let error = self.error("read pending", cause);
         if selection.condition.is_some() {

@@ -132,13 +132,8 @@ impl Window<'_> {
              connections, workers, url, dest, extension, fanout, host, pid, version, expect) VALUES (?, make_timestamp(?), \
              make_timestamp(?), 'running', ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         );
-        let close = format!(
-            "UPDATE {manifest} SET status = 'abandoned', finished_at = make_timestamp(?) WHERE run_id = ? AND status = 'running'"
-        );
         self.transaction("open run", || {
-            for run_id in &dead {
-                self.connection.execute(&close, params![now, run_id])?;
-            }
+            self.abandon(&manifest, &dead, now)?;
             self.connection.execute(
                 &insert,
                 params![
@@ -159,6 +154,30 @@ impl Window<'_> {
             )
         })?;
         Ok(())
+    }
+
+    /// Closes the rows of dead runs where a run has nothing to do itself; writes nothing where there are none.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written.
+    pub fn close_dead_runs(&self, own: &OwnTables, run: &RunManifest) -> Result<()> {
+        let manifest = own.manifest.quoted();
+        if self.columns(&own.manifest)?.is_empty() {
+            return Ok(());
+        }
+        let now = micros(SystemTime::now());
+        let dead = self.dead_runs(&manifest, run, None, now)?;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        self.transaction("close dead runs", || self.abandon(&manifest, &dead, now))
+    }
+
+    fn abandon(&self, manifest: &str, dead: &[String], now: i64) -> duckdb::Result<()> {
+        let close = format!(
+            "UPDATE {manifest} SET status = 'abandoned', finished_at = make_timestamp(?) WHERE run_id = ? AND status = 'running'"
+        );
+        dead.iter().try_for_each(|run_id| self.connection.execute(&close, params![now, run_id]).map(drop))
     }
 
     fn dead_runs(&self, manifest: &str, run: &RunManifest, dest: Option<&str>, now: i64) -> Result<Vec<String>> {

@@ -54,6 +54,9 @@ pub struct RunRow {
     /// Seconds since then.
     #[serde(skip)]
     pub silent_for: f64,
+    /// It is under way, and its process lives.
+    #[serde(skip)]
+    pub lives: bool,
 }
 
 impl Window<'_> {
@@ -148,6 +151,7 @@ impl Window<'_> {
                     expect: row.get(21)?,
                     seconds: row.get(22)?,
                     silent_for: row.get(23)?,
+                    lives: false,
                 })
             })?;
             rows.collect()
