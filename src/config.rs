@@ -201,15 +201,18 @@ pub fn layout_like(args: LayoutArgs, last: Option<&crate::warehouse::RunRow>) ->
 pub fn shard(text: &str) -> Result<Shard> {
     let (part, of) = if text == "auto" {
         let number = |name: &str| std::env::var(name).ok().and_then(|value| value.trim().parse::<u32>().ok());
-        // Slurm counts from any number, Kubernetes from 0.
+        // Slurm counts from any number and in any steps, Kubernetes from 0.
+        let step = number("SLURM_ARRAY_TASK_STEP").unwrap_or(1).max(1);
+        let least = number("SLURM_ARRAY_TASK_MIN").unwrap_or(0);
         let slurm = number("SLURM_ARRAY_TASK_ID").zip(number("SLURM_ARRAY_TASK_COUNT"));
-        let slurm =
-            slurm.map(|(id, of)| (id.saturating_sub(number("SLURM_ARRAY_TASK_MIN").unwrap_or(0)).checked_add(1), of));
-        let job =
-            number("JOB_COMPLETION_INDEX").zip(number("JOB_COMPLETIONS")).map(|(index, of)| (index.checked_add(1), of));
-        slurm.or(job).ok_or_else(|| {
-            Error::usage("--shard auto", "neither a Slurm array nor an Indexed Job says which part this is")
-        })?
+        let slurm = slurm.map(|(id, of)| ((id.saturating_sub(least) / step).checked_add(1), of));
+        let index = number("JOB_COMPLETION_INDEX");
+        let job = index.zip(number("JOB_COMPLETIONS")).map(|(index, of)| (index.checked_add(1), of));
+        let nobody = match index {
+            Some(_) => "JOB_COMPLETIONS is not set; Kubernetes leaves that to the job's manifest",
+            None => "neither a Slurm array nor an Indexed Job says which part this is",
+        };
+        slurm.or(job).ok_or_else(|| Error::usage("--shard auto", nobody))?
     } else {
         let (part, of) = text.split_once('/').unwrap_or_default();
         (part.parse().ok(), of.parse().unwrap_or(0))
