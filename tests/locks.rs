@@ -71,9 +71,9 @@ fn a_lock_during_the_run_is_nobodys_concern_and_its_time_does_not_count() {
     for answered in 1..=57 {
         origin.allow(1);
         origin.wait_for_requests(answered + 3);
-        eventually("a while", || (start.elapsed() >= Duration::from_millis(30) * answered as u32).then_some(()));
+        eventually("a while", || (start.elapsed() >= Duration::from_millis(60) * answered as u32).then_some(()));
     }
-    assert!(start.elapsed() > Duration::from_millis(1500), "longer than --lock-wait");
+    assert!(start.elapsed() > Duration::from_secs(3), "that was longer than --lock-wait");
     drop(other);
     origin.release();
     run.wait().expect(0);
