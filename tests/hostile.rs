@@ -1,5 +1,6 @@
 //! Input that means harm: ids of any Unicode, and bodies of any bytes. Never a path outside the destination, never
 //! a header more than was meant, never a panic, never a wait that grows out of proportion.
+#![allow(clippy::cast_possible_truncation, reason = "the bodies that are made here are small")]
 
 use crate::support::env::quoted;
 use crate::support::{Env, Origin, guid, image_for};

@@ -68,10 +68,10 @@ fn a_lock_during_the_run_is_nobodys_concern_and_its_time_does_not_count() {
     let other = env.occupy();
     let start = Instant::now();
     // The warehouse is away for longer than --lock-wait, but there is always something to fetch.
-    for answered in 1..=57 {
+    for answered in 1..=57_u32 {
         origin.allow(1);
-        origin.wait_for_requests(answered + 3);
-        eventually("a while", || (start.elapsed() >= Duration::from_millis(60) * answered as u32).then_some(()));
+        origin.wait_for_requests(answered as usize + 3);
+        eventually("a while", || (start.elapsed() >= Duration::from_millis(60) * answered).then_some(()));
     }
     assert!(start.elapsed() > Duration::from_secs(3), "that was longer than --lock-wait");
     drop(other);

@@ -1,5 +1,6 @@
 //! Politeness: rate and bandwidth as the origin measures them, a run that knows when it is not wanted, and
 //! redirects that take nobody's secrets along.
+#![allow(clippy::cast_precision_loss, reason = "images are small and numbers of them, too")]
 
 use crate::support::{Env, Origin, Reply, Request, guids, image_for};
 use std::time::{Duration, Instant};

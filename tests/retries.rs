@@ -116,9 +116,9 @@ fn a_long_retry_after_ends_the_run_and_says_when_to_come_back() {
     let start = Instant::now();
     let out = env.fetch(&origin).args(["--json", "--workers", "1"]).run().expect(3);
     assert!(start.elapsed() < Duration::from_secs(6));
-    let at = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(3600)).to_string();
+    let at = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_hours(1)).to_string();
     // To the minute, or the one before: the run is over by now.
-    let before = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(3540)).to_string();
+    let before = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_mins(59)).to_string();
     let said = [at, before].iter().any(|time| out.stderr.contains(&time[..16]));
     assert!(said && out.stderr.contains("1h"), "{}", out.report());
     assert_eq!(out.json()["status"], "interrupted");
