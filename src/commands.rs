@@ -15,7 +15,7 @@ use crate::report::{self, FetchReport, LoadSummary, Running, StatusReport, group
 use crate::run::{self, Ended, Watch};
 use crate::stop::Stop;
 use crate::store::{self, Share, Store};
-use crate::warehouse::{self, Access, PendingRow, Selection, Source, UrlSource, Warehouse};
+use crate::warehouse::{self, Access, Effort, PendingRow, Selection, Source, UrlSource, Warehouse};
 use crate::worker::Tools;
 use crate::{merge, pending, pipe, verify};
 
@@ -56,7 +56,7 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
     if let Some(warning) = origin.warning() {
         progress.notice(warning);
     }
-    let books = Warehouse::new(place.file, place.tables)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Beside)?;
     let run_id = new_run_id(SystemTime::now());
     let selection = Selection {
         condition: args.condition,
@@ -164,7 +164,7 @@ fn print_plan(config: &FetchConfig, pending: u64, expected: u64, first: Vec<Pend
 
 fn status(args: cli::Status) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
-    let books = Warehouse::new(place.file, place.tables)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let (standing, mut runs) = books.read(place.lock_wait, |window| {
         let shape = window.shape()?;
         Ok((window.standing(&shape, args.condition.as_deref())?, window.last_runs(LAST_RUNS)?))

@@ -20,7 +20,7 @@ use crate::outcome::{Failure, Kind, Outcome, Saved};
 use crate::pipe::Line;
 use crate::report::{self, MergeReport};
 use crate::store::{self, Layout};
-use crate::warehouse::{Merged, OwnTables, RunEnd, Shape, Warehouse};
+use crate::warehouse::{Effort, Merged, OwnTables, RunEnd, Shape, Warehouse};
 
 /// How many outcomes are applied in one transaction: many, because each goes through the whole table twice.
 const BATCH: usize = 250_000;
@@ -30,7 +30,7 @@ const DEEPEST: usize = 9;
 /// Carries out `toller merge`.
 pub fn merge(args: cli::Merge) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
-    let books = Warehouse::new(place.file, place.tables)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let claims = Claims::new(args.layout, &books, place.lock_wait)?;
     let run = RunManifest {
         run_id: new_run_id(SystemTime::now()),

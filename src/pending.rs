@@ -11,7 +11,7 @@ use crate::config::{WarehouseConfig, shard};
 use crate::error::{Error, ExitCode, Result};
 use crate::guid::Shard;
 use crate::report::{self, grouped};
-use crate::warehouse::{Repeats, Selection, UrlSource, Warehouse};
+use crate::warehouse::{Effort, Repeats, Selection, UrlSource, Warehouse};
 
 /// A page is full with so many bytes: close to a million GUIDs, read in less than half a second.
 const PAGE: usize = 32 << 20;
@@ -22,7 +22,7 @@ const PAGE_ROWS: usize = 1_000_000;
 pub fn pending(args: cli::Pending) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let shard = args.shard.as_deref().map(shard).transpose()?;
-    let books = Warehouse::new(place.file, place.tables)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let urls = args.url_column.map_or(UrlSource::None, UrlSource::Column);
     let selection = Selection { condition: args.condition, urls, skip_failed: false, run_id: String::new() };
     let left = args.limit.unwrap_or(u64::MAX);

@@ -9,7 +9,7 @@ use crate::guid::Guid;
 use crate::manifest::new_run_id;
 use crate::report::{self, VerifyReport};
 use crate::store::{self, Layout, Share, Store};
-use crate::warehouse::{Claims, Shape, Warehouse};
+use crate::warehouse::{Claims, Effort, Shape, Warehouse};
 use crate::worker::Expect;
 
 /// How many claims, or files, are looked at between two windows.
@@ -18,7 +18,7 @@ const PAGE: usize = 10_000;
 /// Carries out `toller verify`.
 pub fn verify(args: cli::Verify) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
-    let books = Warehouse::new(place.file, place.tables)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let last = books.read(place.lock_wait, |window| window.last_destination())?;
     let (layout, expect) = layout_like(args.layout, last.as_ref())?;
     std::fs::metadata(&layout.dest)

@@ -32,8 +32,6 @@ pub use verify::{Claim, Claims};
 const MEMORY: u64 = 64 << 20;
 /// What the file is called inside the connection; a name that no schema of a user's has.
 const CATALOGUE: &str = "toller_warehouse";
-/// More threads make no window shorter at the sizes that matter, and each is made anew for every window.
-const MOST_THREADS: usize = 4;
 
 /// How long to wait before trying a locked warehouse again, while there is nothing else to do.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
@@ -47,6 +45,15 @@ pub enum Access {
     Write,
     /// The same, and the file is made where it is missing, in the format of DuckDB 1.0.
     Make,
+}
+
+/// How many threads DuckDB gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// One, beside workers that have better to do: handing statements over to others costs more than it saves.
+    Beside,
+    /// One for each processor.
+    Alone,
 }
 
 /// Where the warehouse is, how its tables are called, and the one DuckDB that reads and writes it.
@@ -88,13 +95,13 @@ impl Warehouse {
     ///
     /// # Errors
     /// There is no such file.
-    pub fn new(file: PathBuf, tables: Tables) -> Result<Self> {
+    pub fn new(file: PathBuf, tables: Tables, effort: Effort) -> Result<Self> {
         must_exist(&file)?;
-        Self::start(file, tables, MEMORY)
+        Self::start(file, tables, MEMORY, effort)
     }
 
-    fn start(file: PathBuf, tables: Tables, memory: u64) -> Result<Self> {
-        let started = settings(&file, memory).and_then(Connection::open_in_memory_with_flags);
+    fn start(file: PathBuf, tables: Tables, memory: u64, effort: Effort) -> Result<Self> {
+        let started = settings(&file, memory, effort).and_then(Connection::open_in_memory_with_flags);
         let connection = started.map_err(|cause| Error::new("start DuckDB", "memory", plain(&cause.to_string())))?;
         Ok(Self { file, tables, connection, memory: Cell::new(memory) })
     }
@@ -224,8 +231,11 @@ fn must_exist(file: &Path) -> Result<()> {
 }
 
 /// Nothing is looked for outside, little memory is used, and what does not fit into it goes beside the warehouse.
-fn settings(file: &Path, memory: u64) -> duckdb::Result<Config> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
+fn settings(file: &Path, memory: u64, effort: Effort) -> duckdb::Result<Config> {
+    let threads = match effort {
+        Effort::Beside => 1,
+        Effort::Alone => std::thread::available_parallelism().map_or(1, usize::from),
+    };
     Config::default()
         .with("autoinstall_known_extensions", "false")?
         .with("autoload_known_extensions", "false")?

@@ -15,6 +15,9 @@ use crate::guid::UrlTemplate;
 use super::tables::{quote, text};
 use super::{Shape, Window};
 
+/// To tell apart more ids than this takes more memory than DuckDB is given otherwise.
+const MANY: i64 = 500_000;
+
 /// Where URLs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UrlSource {
@@ -131,12 +134,18 @@ impl Window<'_> {
         if let UrlSource::Column(column) = &selection.urls {
             self.column_must_be_there(column)?;
         }
-        // Where a key says that no id is there twice, nothing has to be remembered to count them.
-        let count = if shape.unique { "*".into() } else { format!("DISTINCT t.{}", quote(&self.tables.id)) };
-        let sql = format!("SELECT count({count}) {}", self.pending_sql(selection)?);
-        let count: duckdb::Result<i64> = self.with_room(|| self.connection.query_row(&sql, [], |row| row.get(0)));
-        let count = count.map_err(|cause| self.not_read(selection, &cause))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        let pending = self.pending_sql(selection)?;
+        let count = |what: &str| -> duckdb::Result<i64> {
+            self.connection.query_row(&format!("SELECT count({what}) {pending}"), [], |row| row.get(0))
+        };
+        let distinct = format!("DISTINCT t.{}", quote(&self.tables.id));
+        let counted = match count("*") {
+            // Where a key says that no id is there twice, nothing has to be remembered to count them.
+            Ok(rows) if !shape.unique && rows > MANY => self.with_room(|| count(&distinct)),
+            Ok(_) if !shape.unique => count(&distinct),
+            counted => counted,
+        };
+        counted.map(i64::unsigned_abs).map_err(|cause| self.not_read(selection, &cause))
     }
 
     /// How many rows the table has; DuckDB knows it without looking.
