@@ -13,6 +13,11 @@ run cargo fmt --check
 run cargo clippy --release --locked --all-targets -- -D warnings
 run cargo test --release --locked
 run env RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
+if command -v cargo-deny >/dev/null; then
+    run cargo deny check bans licenses sources
+else
+    printf '\ncargo-deny is not installed: licences and sources of the dependencies were not checked\n'
+fi
 if command -v shellcheck >/dev/null; then
     scripts=()
     while read -r file; do

@@ -89,9 +89,9 @@ fn jpeg(mut rest: &[u8]) -> Result<Proof, NotWhole> {
     loop {
         let marker = next_marker(&mut rest).ok_or(NotWhole("jpeg without end-of-image marker"))?;
         match marker {
-            // A stuffed FF (B.1.1.5), TEM and RST0 to RST7: nothing follows that belongs to them.
-            0x00 | 0x01 | 0xD0..=0xD7 => {}
-            0x02..=0xBF => return Err(NotWhole("jpeg with a reserved marker")),
+            // TEM: nothing follows that belongs to it.
+            0x01 => {}
+            ..=0xBF => return Err(NotWhole("jpeg with a reserved marker")),
             // Only a second image has a second SOI, so the first one lost its end, or a length is wrong
             // and this is the thumbnail, whose EOI must not count.
             0xD8 => return Err(NotWhole("jpeg that starts again before its end")),
@@ -116,12 +116,28 @@ fn jpeg(mut rest: &[u8]) -> Result<Proof, NotWhole> {
     }
 }
 
-/// The byte after the next run of FF, taken off `rest` with all that precedes it.
+/// The next marker's code, taken off `rest` with all that precedes it; those without meaning for the walk, which fill a
+/// scan, are passed over: a stuffed FF (B.1.1.5), a fill byte (B.1.1.2), and RST0 to RST7.
+#[allow(clippy::needless_bitwise_bool, reason = "a lazy operator would keep the compiler from using vectors")]
 fn next_marker(rest: &mut &[u8]) -> Option<u8> {
-    let run = memchr::memchr(0xFF, rest)?;
-    rest.split_off(..run)?;
-    let code = rest.iter().position(|&byte| byte != 0xFF)?;
-    rest.split_off(..=code)?.last().copied()
+    // Nearly every FF of a scan is stuffed, so that most stretches are done with in a few vector instructions.
+    const STRETCH: usize = 64;
+    let is_marker = |code: u8| !matches!(code, 0x00 | 0xD0..=0xD7 | 0xFF);
+    let mut from = 0;
+    while let Some(stretch) = rest.get(from..=from + STRETCH) {
+        let pairs = stretch.iter().zip(&stretch[1..]);
+        if pairs.fold(false, |found, (&byte, &code)| found | ((byte == 0xFF) & (code != 0))) {
+            let here = stretch.windows(2).position(|pair| pair[0] == 0xFF && is_marker(pair[1]));
+            if let Some(at) = here {
+                *rest = &rest[from + at + 1..];
+                return rest.split_off_first().copied();
+            }
+        }
+        from += STRETCH;
+    }
+    let here = rest.get(from..)?.windows(2).position(|pair| pair[0] == 0xFF && is_marker(pair[1]))?;
+    *rest = &rest[from + here + 1..];
+    rest.split_off_first().copied()
 }
 
 /// Walks the chunks from IHDR to IEND (PNG, third edition, sections 5.3 and 5.6).

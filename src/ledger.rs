@@ -99,8 +99,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 struct Share {
     since: Instant,
     held: Duration,
-    /// What a window was expected to take before there was any.
-    first: Duration,
+    /// What a window that only reads a page is expected to take.
+    page: Duration,
     /// What the latest record took, and for how many outcomes.
     last: (Duration, usize),
 }
@@ -112,13 +112,13 @@ impl Share {
     }
 
     /// Counts from the end of the first window, which itself does not count.
-    fn new(since: Instant, first: Duration) -> Self {
-        Self { since, held: Duration::ZERO, first, last: (first, 1000) }
+    fn new(since: Instant, expected: Duration) -> Self {
+        Self { since, held: Duration::ZERO, page: expected / 5, last: (expected, 1000) }
     }
 
     /// Whether a window that only reads a page keeps the share.
     fn allows_page(&self, now: Instant) -> bool {
-        (self.held + self.first) * SHARE <= now.saturating_duration_since(self.since)
+        (self.held + self.page) * SHARE <= now.saturating_duration_since(self.since)
     }
 
     fn count(&mut self, held: Duration, batch: usize) {

@@ -78,6 +78,8 @@ pub struct Store {
     own: PathBuf,
     folder: File,
     sync: bool,
+    /// There was no file in it when it was opened, so that none has to be looked for.
+    empty: bool,
     /// What the user should know: the file system has no locks.
     warning: Option<String>,
     /// Held until the store is dropped.
@@ -95,9 +97,11 @@ impl Store {
         fs::create_dir_all(&base).map_err(fault)?;
         let folder = File::open(&layout.dest).map_err(fault)?;
         let (lock, warning) = take_lock(&base.join(LOCK), share, &base)?;
+        let empty = share == Share::Alone
+            && fs::read_dir(&layout.dest).map_err(fault)?.flatten().all(|entry| entry.file_name() == OWN_FOLDER);
         let own = base.join(run_id);
         let own_lock = open_own_folder(&own).map_err(fault)?;
-        Ok(Self { layout, own, folder, sync, warning, _locks: [lock, own_lock] })
+        Ok(Self { layout, own, folder, sync, empty, warning, _locks: [lock, own_lock] })
     }
 
     /// The names of its files.
@@ -112,9 +116,9 @@ impl Store {
         self.warning.as_deref()
     }
 
-    /// Reads the file of one image into `body`. False when there is none that can be read.
+    /// Reads the file of one image that was there before this run into `body`. False when there is none that can be read.
     pub fn read(&self, guid: &Guid, body: &mut Vec<u8>) -> bool {
-        read(&self.layout.path(guid), body).is_ok()
+        !self.empty && read(&self.layout.path(guid), body).is_ok()
     }
 
     /// Makes a body visible under its final name, whole.
