@@ -25,7 +25,7 @@ pub fn print(text: &str) -> Result<()> {
 /// Prints a result as one line of JSON, or for people.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn show<R: Serialize>(report: &R, json: bool, text: impl FnOnce(&R) -> String) -> Result<()> {
     // Our own shapes hold nothing that JSON cannot say.
     let line = || format!("{}\n", serde_json::to_string(report).unwrap_or_default());
