@@ -177,12 +177,6 @@ impl Warehouse {
         Ok(value)
     }
 
-    /// The names of its tables.
-    #[must_use]
-    pub fn tables(&self) -> &Tables {
-        &self.tables
-    }
-
     fn not_opened(&self, cause: &duckdb::Error) -> Result<Opened<'_>> {
         let words = cause.to_string();
         let error = |cause: &str| Error::new("open warehouse", self.file.display(), cause);
