@@ -133,6 +133,7 @@ impl FetchConfig {
                 headers,
                 user_agent: user_agent(args.user_agent)?,
                 roots: Roots {
+                    spare: template.as_ref().is_some_and(|template| template.as_str().starts_with("http:")),
                     ca_cert: args.ca_cert,
                     file: path_from("SSL_CERT_FILE"),
                     dir: path_from("SSL_CERT_DIR"),

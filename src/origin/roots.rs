@@ -21,6 +21,8 @@ pub struct Roots {
     pub file: Option<PathBuf>,
     /// `SSL_CERT_DIR`.
     pub dir: Option<PathBuf>,
+    /// The template is plain http, so that only a redirect would need any.
+    pub spare: bool,
 }
 
 /// The roots: those of `SSL_CERT_FILE` and `SSL_CERT_DIR`, else the system's, else Mozilla's; and `--ca-cert`'s. With them
@@ -34,8 +36,10 @@ pub fn certificates(roots: &Roots) -> Result<(Vec<Certificate<'static>>, Option<
     let (mut list, warning) = match named(roots) {
         None => (system(), None),
         Some(Ok(list)) => (list, None),
-        Some(Err(error)) if own.is_some() => {
-            (Vec::new(), Some(format!("{}; only those of --ca-cert are trusted", error.line())))
+        Some(Err(error)) if own.is_some() || roots.spare => {
+            let left =
+                if own.is_some() { "only those of --ca-cert are trusted" } else { "no redirect to https is trusted" };
+            (Vec::new(), Some(format!("{}; {left}", error.line())))
         }
         Some(Err(error)) => return Err(error),
     };
