@@ -29,10 +29,10 @@
 //!
 //! # Layers
 //!
-//! Words (`guid`, `outcome`, `error`, `machine`) ← pure (`image`, `retry`, `manifest`) ← edges (`origin`, `store`, `warehouse`,
-//! `pace`) ← `worker` ← `ledger` ← `run` ← `config`, `cli`, `commands`. The edges never import each other or `config`. A
-//! test reads the `use` lines and fails on a breach. The warehouse is a folder, one file for each thing that is asked of
-//! it, because all of them together would be 1,000 lines.
+//! Words (`guid`, `outcome`, `error`, `machine`) ← pure (`image`, `retry`, `manifest`) and `input` ← edges (`origin`, `store`,
+//! `warehouse`, `pace`) ← `worker` ← `ledger`, `stop` ← `run` ← `config`, `cli`, and a file for each larger command. The edges
+//! never import each other or `config`. A test reads the `use` lines and fails on a breach. The warehouse is a folder, one
+//! file for each thing that is asked of it, because all of them together would be 1,000 lines and more.
 
 pub mod error;
 pub mod guid;

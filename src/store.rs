@@ -94,8 +94,13 @@ impl Store {
     pub fn open(layout: Layout, run_id: &str, share: Share, sync: bool) -> Result<Self> {
         let base = layout.dest.join(OWN_FOLDER);
         let fault = |cause: io::Error| fault(&layout.dest, &cause);
+        let made = !layout.dest.exists();
         fs::create_dir_all(&base).map_err(fault)?;
         let folder = File::open(&layout.dest).map_err(fault)?;
+        if made && sync {
+            // Files are no more durable than the folders above them, of which any may be new.
+            rustix::fs::syncfs(&folder).map_err(|cause| fault(cause.into()))?;
+        }
         let (lock, warning) = take_lock(&base.join(LOCK), share, &base)?;
         let empty = share == Share::Alone
             && fs::read_dir(&layout.dest).map_err(fault)?.flatten().all(|entry| entry.file_name() == OWN_FOLDER);

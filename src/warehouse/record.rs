@@ -200,7 +200,8 @@ impl Window<'_> {
         query().map_err(|cause| self.error("read runs", &cause))
     }
 
-    /// Records the staged batch, which holds `failures` or none: what succeeded is done, what failed stands in the failures' table, the run's row is current.
+    /// Records the staged batch, which holds `failures` or none: what succeeded is done, what failed stands in the
+    /// failures' table, the run's row is current.
     ///
     /// # Errors
     /// The warehouse cannot be written; then nothing of the batch is recorded.
