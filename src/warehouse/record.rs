@@ -105,6 +105,7 @@ impl Window<'_> {
             return Ok(());
         }
         let schema = include_str!("schema.sql")
+            .replace("{text}", "VARCHAR USING COMPRESSION uncompressed")
             .replace("{manifest}", &own.manifest.quoted())
             .replace("{failure}", &failure.quoted())
             .replace("{id_type}", &shape.id_type);
@@ -289,7 +290,7 @@ impl Window<'_> {
         self.connection.execute(
             &format!(
                 "UPDATE {manifest} SET updated_at = make_timestamp(?), fetched = ?, reused = ?, failed = ?, bytes = ?, requests = ?, \
-                 connections = ? WHERE run_id = ?"
+                 connections = ?, status = coalesce(?, status), finished_at = make_timestamp(?), error = ? WHERE run_id = ?"
             ),
             params![
                 now,
@@ -299,15 +300,13 @@ impl Window<'_> {
                 number(tally.bytes),
                 number(tally.requests),
                 number(tally.connections),
+                end.map(|end| end.status.word()),
+                end.map(|_| now),
+                end.and_then(|end| end.error.as_deref()),
                 run_id
             ],
         )?;
-        let Some(end) = end else { return Ok(()) };
-        self.connection.execute(
-            &format!("UPDATE {manifest} SET status = ?, finished_at = make_timestamp(?), error = ? WHERE run_id = ?"),
-            params![end.status.word(), now, end.error, run_id],
-        )?;
-        if end.forgive {
+        if end.is_some_and(|end| end.forgive) {
             let failure = self.tables.failure.quoted();
             self.connection
                 .execute(&format!("UPDATE {failure} SET permanent = false WHERE run_id = ?"), params![run_id])?;
