@@ -79,8 +79,8 @@ fn place(row: i64) -> (usize, i64) {
 }
 
 impl Window<'_> {
-    /// The rows that are pending, as SQL: `FROM … WHERE …`.
-    fn pending_sql(&self, selection: &Selection) -> Result<String> {
+    /// The rows that are pending, as SQL: `FROM … WHERE …`; without those that stand failed, or with them.
+    fn pending_sql(&self, selection: &Selection, leave_failures_out: bool) -> String {
         let tables = self.tables;
         let (id, done) = (quote(&tables.id), quote(&tables.done));
         let mut sql =
@@ -89,7 +89,7 @@ impl Window<'_> {
             // On lines of its own, so that a comment at its end comments nothing of ours.
             sql.push_str(&format!(" AND (\n{condition}\n)"));
         }
-        if self.leaves_failures_out(selection)? {
+        if leave_failures_out {
             let url = match &selection.urls {
                 UrlSource::Template(template) => {
                     format!("replace({}, '{{guid}}', url_encode(t.{id}::VARCHAR))", text(template.as_str()))
@@ -110,7 +110,7 @@ impl Window<'_> {
                 run = text(&selection.run_id),
             );
         }
-        Ok(sql)
+        sql
     }
 
     fn leaves_failures_out(&self, selection: &Selection) -> Result<bool> {
@@ -134,7 +134,7 @@ impl Window<'_> {
         if let UrlSource::Column(column) = &selection.urls {
             self.column_must_be_there(column)?;
         }
-        let pending = self.pending_sql(selection)?;
+        let pending = self.pending_sql(selection, self.leaves_failures_out(selection)?);
         let count = |what: &str| -> duckdb::Result<i64> {
             self.connection.query_row(&format!("SELECT count({what}) {pending}"), [], |row| row.get(0))
         };
@@ -220,12 +220,13 @@ impl Window<'_> {
         };
         // The table alone is read in its order, at the speed of the disk. With other tables beside it only sorting is
         // sure: a join may go through them and look into the table.
-        let alone = selection.condition.is_none() && !self.leaves_failures_out(selection)?;
+        let leave_failures_out = self.leaves_failures_out(selection)?;
+        let alone = selection.condition.is_none() && !leave_failures_out;
         let order = if alone { String::new() } else { format!(" ORDER BY t.rowid LIMIT {most}") };
         let sql = format!(
             "SELECT t.rowid, t.{id}::VARCHAR, {url} {pending} AND t.rowid > ?{order}",
             id = quote(&self.tables.id),
-            pending = self.pending_sql(selection)?,
+            pending = self.pending_sql(selection, leave_failures_out),
         );
         let mut count = 0;
         let mut read = |count: &mut usize| -> duckdb::Result<bool> {
@@ -262,7 +263,8 @@ impl Window<'_> {
         if shape.unique {
             return Ok(repeats);
         }
-        let (id, pending) = (quote(&self.tables.id), self.pending_sql(selection)?);
+        let id = quote(&self.tables.id);
+        let pending = self.pending_sql(selection, self.leaves_failures_out(selection)?);
         // By hashes first, which are smaller than ids; what they bring together is then told apart.
         let sql = format!(
             "SELECT t.rowid {pending} AND hash(t.{id}) IN (SELECT hash(t.{id}) {pending} GROUP BY 1 HAVING count(*) > 1) \
