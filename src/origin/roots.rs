@@ -44,23 +44,28 @@ pub fn certificates(roots: &Roots) -> Result<(Vec<Certificate<'static>>, Option<
         Some(Err(error)) => return Err(error),
     };
     list.extend(own.unwrap_or_default());
+    // A folder of roots often holds each of them more than once.
+    list.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+    list.dedup();
     Ok((list.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect(), warning))
 }
 
 /// The roots that the environment names, if it does.
 fn named(roots: &Roots) -> Option<Result<Vec<CertificateDer<'static>>>> {
     let path = roots.file.as_deref().or(roots.dir.as_deref())?;
-    // Read here first, because the loader takes an unreadable file for an empty one.
-    if let Some(Err(error)) = roots.file.as_deref().map(pem) {
-        return Some(Err(error.with_way_out("it is named by SSL_CERT_FILE")));
-    }
-    let found = rustls_native_certs::load_certs_from_paths(roots.file.as_deref(), roots.dir.as_deref());
-    if found.certs.is_empty() {
+    // Not left to the loader, because it takes an unreadable file for an empty one.
+    let mut list = match roots.file.as_deref().map(pem) {
+        Some(Err(error)) => return Some(Err(error.with_way_out("it is named by SSL_CERT_FILE"))),
+        list => list.and_then(Result::ok).unwrap_or_default(),
+    };
+    let found = rustls_native_certs::load_certs_from_paths(None, roots.dir.as_deref());
+    list.extend(found.certs);
+    if list.is_empty() {
         let cause = found.errors.first().map_or("no certificate in it".into(), ToString::to_string);
         let error = Error::new("trust roots", path.display(), cause);
         return Some(Err(error.with_way_out("it is named by SSL_CERT_DIR")));
     }
-    Some(Ok(found.certs))
+    Some(Ok(list))
 }
 
 fn system() -> Vec<CertificateDer<'static>> {
