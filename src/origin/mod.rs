@@ -289,13 +289,9 @@ impl Origin {
         }
         let framed =
             length.is_some() || headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
-        body.clear();
-        // One more than is said, so that the end is seen without growing.
         let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(32 * 1024);
-        body.reserve(expected + 1);
-        rest.as_reader()
-            .take(self.max_bytes.saturating_add(1))
-            .read_to_end(body)
+        let reader = rest.as_reader().take(self.max_bytes.saturating_add(1));
+        read_whole(reader, expected, body)
             .map_err(|error| self.classify_body(error.into(), body.len()).with_status(200))?;
         if body.len() as u64 > self.max_bytes {
             return Err(too_large());
@@ -305,6 +301,31 @@ impl Origin {
         }
         Ok(if framed { Framing::Complete } else { Framing::CloseDelimited })
     }
+}
+
+/// Reads to the end, in place of what is in `body`; at an error too, `body` is what was read.
+///
+/// As `read_to_end`, but that zeroes all the space that a body may take; here what held the last one does for the next.
+fn read_whole(mut reader: impl Read, expected: usize, body: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut filled = 0;
+    // One more than is said, so that the end is seen without growing.
+    let mut space = expected + 1;
+    let result = loop {
+        if body.len() < space {
+            body.resize(space, 0);
+        }
+        match reader.read(&mut body[filled..]) {
+            Ok(0) => break Ok(()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+        if filled == body.len() {
+            space = filled * 2;
+        }
+    };
+    body.truncate(filled);
+    result
 }
 
 /// Takes the header lines that the user gave.
