@@ -3,8 +3,9 @@
 //! The trait has two implementations: the warehouse, here, and standard streams, in `pipe`. Neither ever
 //! blocks for long: what cannot be done now is tried again by the run, which has other things to do meanwhile.
 
-use std::collections::{HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod page;
+mod share;
+
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -12,7 +13,13 @@ use crate::guid::Guid;
 use crate::manifest::{RunManifest, Status, Tally};
 use crate::outcome::{Failure, Job, Kind, Outcome};
 use crate::stop::Stop;
-use crate::warehouse::{Access, Opened, OwnTables, PendingRow, RunEnd, Selection, Shape, UrlSource, Warehouse, Window};
+use crate::warehouse::{
+    Access, Effort, Opened, OwnTables, PendingRow, RunEnd, Selection, Shape, UrlSource, Warehouse, Window,
+};
+
+pub use page::hash;
+use page::{PAGE, Page};
+use share::Share;
 
 /// What comes next.
 #[derive(Debug)]
@@ -84,56 +91,12 @@ pub trait Ledger {
     fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&EarlyEnd>) -> Result<Closing>;
 }
 
-/// How many pending GUIDs are read at once, at the least and at the most: enough for what is fetched from one window
-/// to the next, which on a large warehouse are far apart.
-const PAGE: (usize, usize) = (200_000, 600_000);
 /// How often the table is gone through again for what became pending during the run.
 const PASSES: u32 = 3;
-/// The warehouse is held for at most this part of the time.
-const SHARE: u32 = 20;
+/// In a table with so many rows DuckDB gets all processors for the first and the last window, when no worker is at work.
+const LARGE: u64 = 1_000_000;
 /// How long to wait before trying a locked warehouse again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
-
-/// How much of its time the warehouse is held, and whether another window fits into its share.
-#[derive(Debug, Clone, Copy)]
-struct Share {
-    since: Instant,
-    held: Duration,
-    /// What a window that only reads a page is expected to take.
-    page: Duration,
-    /// What the latest record took, and for how many outcomes.
-    last: (Duration, usize),
-}
-
-impl Share {
-    /// What a window takes in a table of so many rows: measured on two cores, 10 ms and a second for ten million.
-    fn guess(rows: u64) -> Duration {
-        Duration::from_millis(10) + Duration::from_nanos(rows.saturating_mul(100))
-    }
-
-    /// Counts from the end of the first window, which itself does not count.
-    fn new(since: Instant, expected: Duration) -> Self {
-        Self { since, held: Duration::ZERO, page: expected / 5, last: (expected, 1000) }
-    }
-
-    /// Whether a window that only reads a page keeps the share.
-    fn allows_page(&self, now: Instant) -> bool {
-        (self.held + self.page) * SHARE <= now.saturating_duration_since(self.since)
-    }
-
-    fn count(&mut self, held: Duration, batch: usize) {
-        self.held += held;
-        self.last = (held, batch.max(1));
-    }
-
-    /// Whether a window for so many outcomes, expected to take as long as the latest one and longer the more there
-    /// are, keeps the share. Its cost grows far slower than the batch, so that waiting always makes it fit.
-    fn allows(&self, batch: usize, now: Instant) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "batches are far below 2^52")]
-        let growth = (batch as f64 / self.last.1 as f64).sqrt().max(1.0);
-        (self.held + self.last.0.mul_f64(growth)) * SHARE <= now.saturating_duration_since(self.since)
-    }
-}
 
 /// The DuckDB warehouse as a run's books.
 #[derive(Debug)]
@@ -143,14 +106,9 @@ pub struct WarehouseLedger<'w> {
     run_id: String,
     own: OwnTables,
     shape: Shape,
-    page: VecDeque<(Box<str>, Option<Box<str>>)>,
-    /// Where the next page begins.
-    after: i64,
-    /// The end of the table was read, so many times.
-    passes: u32,
-    pass_over: bool,
-    /// Hashes of what is in the page, in flight or in the batch, so that an id with several rows is served once.
-    outstanding: HashSet<u64>,
+    /// The table has many rows.
+    large: bool,
+    page: Page,
     /// How many GUIDs may still be handed out.
     allowance: u64,
     /// How much of its time the warehouse has been held, between the first and the last window.
@@ -168,6 +126,8 @@ pub struct FirstLook<'w> {
     window: Window<'w>,
     shape: Shape,
     own: OwnTables,
+    rows: u64,
+    page: Page,
     /// Distinct GUIDs that this run would fetch.
     pub pending: u64,
 }
@@ -189,8 +149,21 @@ pub fn look<'w>(
     };
     let shape = window.shape()?;
     let own = window.own_tables()?;
-    let pending = window.count_pending(&shape, selection)?;
-    Ok(Some(FirstLook { window, shape, own, pending }))
+    let rows = window.count_rows()?;
+    if rows >= LARGE {
+        warehouse.exert(Effort::Alone)?;
+    }
+    let mut page = Page::new();
+    let pending = match window.count_pending_rows(selection)? {
+        0 => 0,
+        // Reading them tells how many of them are distinct, and it has to be done anyway.
+        some if some < PAGE.0 as u64 => {
+            page.read_all(&window, selection)?;
+            page.len() as u64
+        }
+        many => window.count_distinct_pending(&shape, selection, many)?,
+    };
+    Ok(Some(FirstLook { window, shape, own, rows, page, pending }))
 }
 
 impl<'w> FirstLook<'w> {
@@ -240,75 +213,33 @@ impl<'w> FirstLook<'w> {
             run_id: run.run_id.clone(),
             own: self.own,
             shape: self.shape,
-            page: VecDeque::new(),
-            after: -1,
-            passes: 0,
-            pass_over: false,
-            outstanding: HashSet::new(),
+            large: self.rows >= LARGE,
+            page: self.page,
             allowance: limit.unwrap_or(u64::MAX),
             share: Share::new(Instant::now(), Duration::ZERO),
             try_again_at: Instant::now(),
             waiting_since: None,
             lock_wait,
         };
-        ledger.read_page(&self.window, 0)?;
-        let expected = Share::guess(self.window.count_rows()?);
+        if ledger.page.len() == 0 {
+            ledger.page.read(&self.window, &ledger.selection, 0)?;
+        }
         self.window.close()?;
-        ledger.share = Share::new(Instant::now(), expected);
+        if ledger.large {
+            warehouse.exert(Effort::Beside)?;
+        }
+        ledger.share = Share::new(Instant::now(), Share::guess(self.rows));
         Ok(ledger)
     }
 }
 
-/// A short stand-in for an id, for sets that only have to know whether they have seen it.
-#[must_use]
-pub fn hash(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn has_failures(batch: &[Outcome]) -> bool {
-    batch.iter().any(|outcome| outcome.result.is_err())
-}
-
 impl WarehouseLedger<'_> {
-    fn read_page(&mut self, window: &Window<'_>, recorded: usize) -> Result<()> {
-        let size = (recorded * 2).clamp(PAGE.0, PAGE.1);
-        if self.page.len() >= size / 2 {
-            return Ok(());
-        }
-        let mut read = 0;
-        let mut last = self.after;
-        let (page, outstanding) = (&mut self.page, &mut self.outstanding);
-        window.pending(&self.selection, self.after, size, |row| {
-            read += 1;
-            last = row.row;
-            // Already in hand under another row: whoever records it records all its rows.
-            if outstanding.insert(hash(&row.id)) {
-                page.push_back((row.id, row.url));
-            }
-        })?;
-        self.after = last;
-        if read < size {
-            self.after = -1;
-            self.passes += 1;
-            self.pass_over = true;
-        }
-        Ok(())
-    }
-
     /// The warehouse stays locked: no matter while there is other work, an error once the patience is over.
     fn still_locked(&mut self, idle: bool, error: Error) -> Result<()> {
         let since = self.waiting_since.filter(|_| idle).unwrap_or_else(Instant::now);
         self.waiting_since = idle.then_some(since);
         self.try_again_at = Instant::now() + TRY_AGAIN;
         if idle && since.elapsed() >= self.lock_wait { Err(error) } else { Ok(()) }
-    }
-
-    fn forget(&mut self, batch: &[Outcome]) {
-        for outcome in batch {
-            self.outstanding.remove(&hash(&outcome.id));
-        }
     }
 
     fn supply(&self, id: Box<str>, url: Option<Box<str>>) -> Supply {
@@ -328,8 +259,8 @@ impl Ledger for WarehouseLedger<'_> {
         if self.allowance == 0 {
             return Ok(Supply::End);
         }
-        let Some((id, url)) = self.page.pop_front() else {
-            return Ok(if self.pass_over { Supply::End } else { Supply::Dry });
+        let Some((id, url)) = self.page.pop() else {
+            return Ok(if self.page.is_last() { Supply::End } else { Supply::Dry });
         };
         self.allowance -= 1;
         Ok(self.supply(id, url))
@@ -351,8 +282,8 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(idle, error),
         };
         self.waiting_since = None;
-        self.read_page(&window, PAGE.0)?;
-        self.share.held += window.close()?;
+        self.page.read(&window, &self.selection, PAGE.0)?;
+        self.share.count_page(window.close()?);
         Ok(())
     }
 
@@ -365,10 +296,10 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(idle, error).map(|()| false),
         };
         self.waiting_since = None;
-        window.record(&self.own, &self.shape, &self.run_id, has_failures(batch), tally, None)?;
-        self.forget(batch);
-        if !self.pass_over {
-            self.read_page(&window, batch.len())?;
+        window.record(&self.own, &self.shape, &self.run_id, batch, tally, None)?;
+        self.page.forget(batch);
+        if !self.page.is_last() {
+            self.page.read(&window, &self.selection, batch.len())?;
         }
         self.share.count(window.close()?, batch.len());
         Ok(true)
@@ -380,6 +311,9 @@ impl Ledger for WarehouseLedger<'_> {
             return Ok(Closing::Later);
         }
         let warehouse = self.warehouse;
+        if self.large {
+            warehouse.exert(Effort::Alone)?;
+        }
         warehouse.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
@@ -388,42 +322,28 @@ impl Ledger for WarehouseLedger<'_> {
         self.waiting_since = None;
         let end =
             early.map(|early| RunEnd { status: early.status, error: early.error.clone(), forgive: early.forgive });
-        window.record(&self.own, &self.shape, &self.run_id, has_failures(batch), tally, end.as_ref())?;
-        self.forget(batch);
+        window.record(&self.own, &self.shape, &self.run_id, batch, tally, end.as_ref())?;
+        self.page.forget(batch);
         if early.is_some() {
             window.close()?;
             return Ok(Closing::Closed { left: true });
         }
         // Rows may have come, or moved, while the run went on; with a limit they are not this run's to judge.
         if self.allowance > 0 {
-            self.pass_over = false;
-            self.read_page(&window, 0)?;
+            self.page.begin_again();
+            self.page.read(&window, &self.selection, 0)?;
         }
-        let left = self.allowance > 0 && !self.page.is_empty();
-        if left && self.passes <= PASSES {
+        let left = self.allowance > 0 && self.page.len() > 0;
+        if left && self.page.passes() <= PASSES {
             window.close()?;
+            if self.large {
+                warehouse.exert(Effort::Beside)?;
+            }
             return Ok(Closing::More);
         }
         let end = RunEnd { status: tally.verdict(left).0, error: None, forgive: false };
         window.close_run(&self.own, &self.run_id, tally, &end)?;
         window.close()?;
         Ok(Closing::Closed { left })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_take_a_twentieth_of_the_time_and_large_batches_wait_longer() {
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        let mut share = Share::new(start, Duration::from_millis(10));
-        assert!(!share.allows(1000, at(199)));
-        assert!(share.allows(1000, at(200)));
-        assert!(!share.allows(4000, at(399)) && share.allows(4000, at(400)));
-        share.count(Duration::from_millis(50), 1000);
-        assert!(!share.allows(1000, at(1999)) && share.allows(1000, at(2000)));
     }
 }

@@ -231,3 +231,21 @@ fn urls_may_come_from_a_column() {
     let wanted = ["c", "d", "e"].map(|id| [id, "bad_url", "true"]);
     assert_eq!(env.query(failures), wanted);
 }
+
+#[test]
+fn a_large_table_is_recorded_in_parts_and_nothing_is_left_out() {
+    let (env, origin) = (Env::new(), Origin::builder().small().start());
+    // A thousand ids, each in both halves of four million rows; rows were deleted, so that row numbers go beyond their count.
+    env.sql(
+        "CREATE TABLE dim_image AS SELECT if(i % 2000 = 0, 'p' || (i // 2000 % 1000), 'd') AS source_image_id, \
+         i % 2000 <> 0 AS thumb_downloaded, NULL::TIMESTAMP AS updated_at FROM range(4_000_000) AS r(i);
+         DELETE FROM dim_image WHERE rowid < 100_000 AND thumb_downloaded",
+    );
+    origin.on("p7", [Reply::status(404)]);
+    let run = env.fetch(&origin).args(["--json", "--batch", "1000", "--batch-seconds", "1000"]).run().expect(4);
+    assert_eq!((&run.json()["fetched"], &run.json()["failed"]), (&999.into(), &1.into()));
+    assert_eq!(env.query("SELECT source_image_id FROM dim_image WHERE NOT thumb_downloaded"), [["p7"], ["p7"]]);
+    assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE updated_at IS NOT NULL"), "1998");
+    assert_eq!(env.query("SELECT source_image_id, kind FROM thumb_failure"), [["p7", "not_found"]]);
+    assert_eq!(env.query("SELECT status, fetched, failed FROM run_manifest"), [["complete", "999", "1"]]);
+}

@@ -56,6 +56,15 @@ pub enum Effort {
     Alone,
 }
 
+impl Effort {
+    fn threads(self) -> usize {
+        match self {
+            Self::Beside => 1,
+            Self::Alone => std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
 /// Where the warehouse is, how its tables are called, and the one DuckDB that reads and writes it.
 ///
 /// That DuckDB lives in memory for the whole run and attaches the file for the time of a window: a
@@ -104,6 +113,15 @@ impl Warehouse {
         let started = settings(&file, memory, effort).and_then(Connection::open_in_memory_with_flags);
         let connection = started.map_err(|cause| Error::new("start DuckDB", "memory", plain(&cause.to_string())))?;
         Ok(Self { file, tables, connection, memory: Cell::new(memory) })
+    }
+
+    /// Changes how many threads DuckDB gets.
+    ///
+    /// # Errors
+    /// They cannot be started.
+    pub fn exert(&self, effort: Effort) -> Result<()> {
+        let set = self.connection.execute_batch(&format!("SET threads = {}", effort.threads()));
+        set.map_err(|cause| Error::new("start threads", "memory", plain(&cause.to_string())))
     }
 
     /// Tries once to open it.
@@ -226,10 +244,6 @@ fn must_exist(file: &Path) -> Result<()> {
 
 /// Nothing is looked for outside, little memory is used, and what does not fit into it goes beside the warehouse.
 fn settings(file: &Path, memory: u64, effort: Effort) -> duckdb::Result<Config> {
-    let threads = match effort {
-        Effort::Beside => 1,
-        Effort::Alone => std::thread::available_parallelism().map_or(1, usize::from),
-    };
     Config::default()
         .with("autoinstall_known_extensions", "false")?
         .with("autoload_known_extensions", "false")?
@@ -237,7 +251,7 @@ fn settings(file: &Path, memory: u64, effort: Effort) -> duckdb::Result<Config> 
         .with("catalog_error_max_schemas", "0")?
         .with("memory_limit", format!("{memory}B"))?
         .with("temp_directory", format!("{}.tmp", file.display()))?
-        .threads(i64::try_from(threads).unwrap_or(1))
+        .threads(i64::try_from(effort.threads()).unwrap_or(1))
 }
 
 /// DuckDB's message in one line, without the pointer into the statement that follows it.

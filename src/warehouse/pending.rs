@@ -7,7 +7,6 @@ use std::ops::ControlFlow;
 
 use duckdb::arrow::array::{Array, AsArray};
 use duckdb::arrow::datatypes::Int64Type;
-use duckdb::params;
 
 use crate::error::{Error, ExitCode, Result};
 use crate::guid::UrlTemplate;
@@ -16,7 +15,7 @@ use super::tables::{quote, text};
 use super::{Shape, Window};
 
 /// To tell apart more ids than this takes more memory than DuckDB is given otherwise.
-const MANY: i64 = 500_000;
+const MANY: u64 = 500_000;
 
 /// Where URLs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,26 +125,36 @@ impl Window<'_> {
         self.connection.query_row(&sql, [], |row| row.get(0)).map_err(|cause| self.error("read failures", &cause))
     }
 
-    /// How many distinct GUIDs are pending.
+    /// How many rows are pending.
     ///
     /// # Errors
     /// A condition or a URL column that DuckDB does not take is a wrong command line.
-    pub fn count_pending(&self, shape: &Shape, selection: &Selection) -> Result<u64> {
+    pub fn count_pending_rows(&self, selection: &Selection) -> Result<u64> {
         if let UrlSource::Column(column) = &selection.urls {
             self.column_must_be_there(column)?;
         }
         let pending = self.pending_sql(selection, self.leaves_failures_out(selection)?);
-        let count = |what: &str| -> duckdb::Result<i64> {
-            self.connection.query_row(&format!("SELECT count({what}) {pending}"), [], |row| row.get(0))
-        };
-        let distinct = format!("DISTINCT t.{}", quote(&self.tables.id));
-        let counted = match count("*") {
-            // Where a key says that no id is there twice, nothing has to be remembered to count them.
-            Ok(rows) if !shape.unique && rows > MANY => self.with_room(|| count(&distinct)),
-            Ok(_) if !shape.unique => count(&distinct),
-            counted => counted,
-        };
-        counted.map(i64::unsigned_abs).map_err(|cause| self.not_read(selection, &cause))
+        self.count("*", &pending).map_err(|cause| self.not_read(selection, &cause))
+    }
+
+    /// How many distinct GUIDs are pending, so many `rows` being pending.
+    ///
+    /// # Errors
+    /// As [`Window::count_pending_rows`].
+    pub fn count_distinct_pending(&self, shape: &Shape, selection: &Selection, rows: u64) -> Result<u64> {
+        if shape.unique {
+            return Ok(rows);
+        }
+        let what = format!("DISTINCT t.{}", quote(&self.tables.id));
+        let pending = self.pending_sql(selection, self.leaves_failures_out(selection)?);
+        let count = || self.count(&what, &pending);
+        let counted = if rows > MANY { self.with_room(count) } else { count() };
+        counted.map_err(|cause| self.not_read(selection, &cause))
+    }
+
+    fn count(&self, what: &str, pending: &str) -> duckdb::Result<u64> {
+        let sql = format!("SELECT count({what}) {pending}");
+        self.connection.query_row(&sql, [], |row| row.get(0)).map(i64::unsigned_abs)
     }
 
     /// How many rows the table has; DuckDB knows it without looking.
@@ -176,10 +185,26 @@ impl Window<'_> {
             .with_way_out("name one with --url-column"))
     }
 
+    /// All pending rows in the table's order, where they are few in a large table.
+    ///
+    /// Sorted, although they are in order, because that puts them together: as they are read each vector holds but a
+    /// few, and to hand one over costs as much as fifty rows.
+    ///
+    /// # Errors
+    /// As [`Window::count_pending_rows`].
+    pub fn all_pending(&self, selection: &Selection, mut take: impl FnMut(PendingRow)) -> Result<()> {
+        let select = self.select_pending(selection, self.leaves_failures_out(selection)?)?;
+        let take = |row, id: &str, url: Option<&str>| {
+            take(PendingRow { row, id: id.into(), url: url.map(Into::into) });
+            ControlFlow::Continue(())
+        };
+        self.stream(selection, &format!("{select} ORDER BY t.rowid"), take).map(drop)
+    }
+
     /// The next pending rows after `after`, at most `limit`, in the table's order, each given to `take`.
     ///
     /// # Errors
-    /// As [`Window::count_pending`].
+    /// As [`Window::count_pending_rows`].
     pub fn pending(
         &self,
         selection: &Selection,
@@ -203,14 +228,26 @@ impl Window<'_> {
     /// of them or some more. True when there are no more.
     ///
     /// # Errors
-    /// As [`Window::count_pending`].
+    /// As [`Window::count_pending_rows`].
     pub fn each_pending(
         &self,
         selection: &Selection,
         after: i64,
         most: usize,
-        mut take: impl FnMut(i64, &str, Option<&str>) -> ControlFlow<()>,
+        take: impl FnMut(i64, &str, Option<&str>) -> ControlFlow<()>,
     ) -> Result<bool> {
+        // The table alone is read in its order, at the speed of the disk. With other tables beside it only sorting is
+        // sure: a join may go through them and look into the table.
+        let leave_failures_out = self.leaves_failures_out(selection)?;
+        let alone = selection.condition.is_none() && !leave_failures_out;
+        let order = if alone { String::new() } else { format!(" ORDER BY t.rowid LIMIT {most}") };
+        let select = self.select_pending(selection, leave_failures_out)?;
+        let (count, ended) = self.stream(selection, &format!("{select} AND t.rowid > {after}{order}"), take)?;
+        Ok(ended && (alone || count < most))
+    }
+
+    /// The pending rows as SQL: `SELECT row, id, URL FROM … WHERE …`.
+    fn select_pending(&self, selection: &Selection, leave_failures_out: bool) -> Result<String> {
         let url = match &selection.urls {
             UrlSource::Column(column) => {
                 self.column_must_be_there(column)?;
@@ -218,20 +255,22 @@ impl Window<'_> {
             }
             UrlSource::Template(_) | UrlSource::None => "NULL::VARCHAR".into(),
         };
-        // The table alone is read in its order, at the speed of the disk. With other tables beside it only sorting is
-        // sure: a join may go through them and look into the table.
-        let leave_failures_out = self.leaves_failures_out(selection)?;
-        let alone = selection.condition.is_none() && !leave_failures_out;
-        let order = if alone { String::new() } else { format!(" ORDER BY t.rowid LIMIT {most}") };
-        let sql = format!(
-            "SELECT t.rowid, t.{id}::VARCHAR, {url} {pending} AND t.rowid > ?{order}",
-            id = quote(&self.tables.id),
-            pending = self.pending_sql(selection, leave_failures_out),
-        );
+        let pending = self.pending_sql(selection, leave_failures_out);
+        Ok(format!("SELECT t.rowid, t.{}::VARCHAR, {url} {pending}", quote(&self.tables.id)))
+    }
+
+    /// Runs a query for rows, ids and URLs and gives each to `take`, until it breaks off. Says how many came, and
+    /// whether these were all.
+    fn stream(
+        &self,
+        selection: &Selection,
+        sql: &str,
+        mut take: impl FnMut(i64, &str, Option<&str>) -> ControlFlow<()>,
+    ) -> Result<(usize, bool)> {
         let mut count = 0;
         let mut read = |count: &mut usize| -> duckdb::Result<bool> {
-            let mut statement = self.connection.prepare(&sql)?;
-            for vectors in statement.stream_arrow(params![after])? {
+            let mut statement = self.connection.prepare(sql)?;
+            for vectors in statement.stream_arrow([])? {
                 let vectors = vectors?;
                 let rows = vectors.column(0).as_primitive::<Int64Type>().values();
                 let (ids, urls) = (vectors.column(1).as_string::<i32>(), vectors.column(2).as_string::<i32>());
@@ -243,12 +282,12 @@ impl Window<'_> {
                     }
                 }
             }
-            Ok(alone || *count < most)
+            Ok(true)
         };
         loop {
             match read(&mut count) {
                 Err(cause) if count == 0 && self.has_more_memory(&cause) => {}
-                other => return other.map_err(|cause| self.not_read(selection, &cause)),
+                other => return other.map(|ended| (count, ended)).map_err(|cause| self.not_read(selection, &cause)),
             }
         }
     }
@@ -257,7 +296,7 @@ impl Window<'_> {
     /// asked; else DuckDB sorts them out, on disk where they are too many for its memory.
     ///
     /// # Errors
-    /// As [`Window::count_pending`].
+    /// As [`Window::count_pending_rows`].
     pub fn repeats(&self, shape: &Shape, selection: &Selection) -> Result<Repeats> {
         let mut repeats = Repeats::default();
         if shape.unique {

@@ -35,6 +35,10 @@ pub struct RunEnd {
 /// How long a `running` row may go without news before another run takes it for dead.
 const DAY_MICROS: i64 = 86_400 * 1_000_000;
 
+/// What DuckDB 2.0 remembers of an update until it is committed: for each so many rows of which it touches one, so
+/// many bytes, for a BOOLEAN and a TIMESTAMP (its `UpdateInfo` has room for a whole vector).
+const UNDO: (u64, u64) = (2048, 35_000);
+
 impl Warehouse {
     /// Puts a batch into a table that lives in memory, where SQL can reach it once the warehouse is open.
     ///
@@ -43,21 +47,30 @@ impl Warehouse {
     pub fn stage(&self, batch: &[Outcome]) -> Result<()> {
         let stage = || -> duckdb::Result<()> {
             self.connection.execute_batch(
-                "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, ok BOOLEAN, url VARCHAR, kind VARCHAR, http_status INTEGER, \
-                 message VARCHAR, attempts BIGINT, permanent BOOLEAN, finished_at BIGINT)",
+                "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, ok BOOLEAN DEFAULT true, url VARCHAR, kind VARCHAR, \
+                 http_status INTEGER, message VARCHAR, attempts BIGINT, permanent BOOLEAN, finished_at BIGINT)",
             )?;
+            let (good, bad): (Vec<_>, Vec<_>) = batch.iter().partition(|outcome| outcome.result.is_ok());
+            // Most are good, and of those nothing but the id is asked for.
+            let mut rows =
+                self.connection.appender_with_columns_to_catalog_and_db("outcome", "temp", "main", &["id"])?;
+            good.into_iter().try_for_each(|outcome| rows.append_row([&*outcome.id]))?;
+            rows.flush()?;
+            if bad.is_empty() {
+                return Ok(());
+            }
             let mut rows = self.connection.appender_to_catalog_and_db("outcome", "temp", "main")?;
-            for outcome in batch {
-                let failure = outcome.result.as_ref().err();
+            for outcome in bad {
+                let Err(failure) = &outcome.result else { continue };
                 rows.append_row(params![
                     &*outcome.id,
-                    failure.is_none(),
-                    outcome.url.as_deref().filter(|_| failure.is_some()),
-                    failure.map(|failure| failure.kind.name()),
-                    failure.and_then(|failure| failure.http_status),
-                    failure.map(|failure| failure.message.as_str()),
+                    false,
+                    outcome.url.as_deref(),
+                    failure.kind.name(),
+                    failure.http_status,
+                    failure.message,
                     outcome.attempts,
-                    failure.is_some_and(|failure| !failure.is_transient()),
+                    !failure.is_transient(),
                     micros(outcome.finished_at),
                 ])?;
             }
@@ -201,28 +214,57 @@ impl Window<'_> {
         query().map_err(|cause| self.error("read runs", &cause))
     }
 
-    /// Records the staged batch, which holds `failures` or none: what succeeded is done, what failed stands in the
-    /// failures' table, the run's row is current.
+    /// Records a batch that is staged: what succeeded is done, what failed stands in the failures' table, the run's row
+    /// is current.
+    ///
+    /// One transaction, or in a large table several, the run's row in the last of them.
     ///
     /// # Errors
-    /// The warehouse cannot be written; then nothing of the batch is recorded.
+    /// The warehouse cannot be written; then the batch does not count as recorded, though some of it may be.
     pub fn record(
         &self,
         own: &OwnTables,
         shape: &Shape,
         run_id: &str,
-        failures: bool,
+        batch: &[Outcome],
         tally: &Tally,
         end: Option<&RunEnd>,
     ) -> Result<()> {
-        self.transaction("record", || {
-            self.apply(shape, run_id, failures)?;
-            self.update_run(own, run_id, tally, end)
-        })
+        let failures = batch.iter().any(|outcome| outcome.result.is_err());
+        let parts = self.parts(batch.len())?;
+        for (at, part) in parts.iter().enumerate() {
+            self.transaction("record", || {
+                if at == 0 {
+                    self.settle_failures(shape, run_id, failures)?;
+                }
+                self.set_done(shape, true, part)?;
+                if at + 1 < parts.len() { Ok(()) } else { self.update_run(own, run_id, tally, end) }
+            })?;
+        }
+        Ok(())
     }
 
-    /// Makes what is staged as good done, or pending again; gives the number of rows that changed.
-    pub(super) fn set_done(&self, shape: &Shape, done: bool) -> duckdb::Result<usize> {
+    /// The table in parts, as conditions on its rows, of which each can be updated within DuckDB's memory: what it
+    /// cannot keep there it writes to disk and reads again, which takes longer than several passes.
+    fn parts(&self, batch: usize) -> Result<Vec<String>> {
+        let room = self.memory.get() / 2;
+        if batch as u64 * UNDO.1 < room {
+            return Ok(vec![String::new()]);
+        }
+        let rows = self.count_rows()?;
+        let parts = (rows / UNDO.0 * UNDO.1 / room + 1).min(batch as u64);
+        let part = |at: u64| {
+            let from = format!(" AND rowid >= {}", rows * at / parts);
+            // The last one is open: rows that were deleted have made the numbers of the others larger.
+            let last = at + 1 == parts;
+            if last { from } else { format!("{from} AND rowid < {}", rows * (at + 1) / parts) }
+        };
+        Ok((0..parts).map(part).collect())
+    }
+
+    /// Makes what is staged as good done, or pending again, in that part of the table; gives the number of rows that
+    /// changed.
+    pub(super) fn set_done(&self, shape: &Shape, done: bool, part: &str) -> duckdb::Result<usize> {
         let tables = self.tables;
         let (id, column) = (quote(&tables.id), quote(&tables.done));
         let now = micros(SystemTime::now());
@@ -236,7 +278,7 @@ impl Window<'_> {
         };
         let sql = format!(
             "UPDATE {table} SET {column} = {done}{updated} WHERE {id} IN (SELECT id::{kind} FROM temp.outcome WHERE ok) \
-             AND coalesce({column}, false) <> {done}",
+             AND coalesce({column}, false) <> {done}{part}",
             table = tables.table.quoted(),
             kind = shape.id_type,
         );
@@ -245,9 +287,14 @@ impl Window<'_> {
 
     /// Applies what is staged; gives the number of rows of the user's table that changed.
     pub(super) fn apply(&self, shape: &Shape, run_id: &str, failures: bool) -> duckdb::Result<usize> {
+        self.settle_failures(shape, run_id, failures)?;
+        self.set_done(shape, true, "")
+    }
+
+    /// Makes the failures' table say of what is staged what is true now.
+    fn settle_failures(&self, shape: &Shape, run_id: &str, failures: bool) -> duckdb::Result<()> {
         let failure = self.tables.failure.quoted();
         let kind = &shape.id_type;
-        let changed = self.set_done(shape, true)?;
         if failures {
             self.connection.execute_batch(&format!(
                 "CREATE OR REPLACE TEMP TABLE failed AS SELECT o.*, coalesce(max(f.attempts), 0) AS before \
@@ -274,7 +321,7 @@ impl Window<'_> {
                 params![run_id],
             )?;
         }
-        Ok(changed)
+        Ok(())
     }
 
     /// Brings the run's row up to date, and closes it at its end.

@@ -113,7 +113,8 @@ impl Window<'_> {
     fn correct(&self, shape: &Shape, to_done: bool) -> Result<()> {
         // Where toller has never run there are no failures to take away.
         let failures = !self.columns(&self.tables.failure)?.is_empty();
-        let change = || if to_done && failures { self.apply(shape, "", false) } else { self.set_done(shape, to_done) };
+        let change =
+            || if to_done && failures { self.apply(shape, "", false) } else { self.set_done(shape, to_done, "") };
         self.transaction("correct", change).map(drop)
     }
 }

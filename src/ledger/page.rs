@@ -1,0 +1,107 @@
+//! What comes next: pending GUIDs, a page of the warehouse at a time, each of them once.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use crate::error::Result;
+use crate::outcome::Outcome;
+use crate::warehouse::{PendingRow, Selection, Window};
+
+/// How many pending GUIDs are read at once, at the least and at the most: enough for what is fetched from one window
+/// to the next, which on a large warehouse are far apart.
+pub(super) const PAGE: (usize, usize) = (250_000, 600_000);
+
+/// The page in hand, and what has left it and is not recorded yet.
+#[derive(Debug)]
+pub(super) struct Page {
+    rows: VecDeque<(Box<str>, Option<Box<str>>)>,
+    /// Where the next page begins.
+    after: i64,
+    /// The end of the table was read, so many times.
+    passes: u32,
+    over: bool,
+    /// Hashes of what is in the page, in flight or in the batch, so that an id with several rows is served once.
+    outstanding: HashSet<u64>,
+}
+
+impl Page {
+    /// Nothing, before the first row of the table.
+    pub(super) fn new() -> Self {
+        Self { rows: VecDeque::new(), after: -1, passes: 0, over: false, outstanding: HashSet::new() }
+    }
+
+    /// Reads all there is, knowing that it fits.
+    pub(super) fn read_all(&mut self, window: &Window<'_>, selection: &Selection) -> Result<()> {
+        window.all_pending(selection, |row| self.push(row))?;
+        self.passes += 1;
+        self.over = true;
+        Ok(())
+    }
+
+    /// Reads on, unless there is enough in hand; after so many were recorded since the last time.
+    pub(super) fn read(&mut self, window: &Window<'_>, selection: &Selection, recorded: usize) -> Result<()> {
+        let size = (recorded * 2).clamp(PAGE.0, PAGE.1);
+        if self.rows.len() >= size / 2 {
+            return Ok(());
+        }
+        let mut read = 0;
+        window.pending(selection, self.after, size, |row| {
+            read += 1;
+            self.after = row.row;
+            self.push(row);
+        })?;
+        if read < size {
+            self.after = -1;
+            self.passes += 1;
+            self.over = true;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, row: PendingRow) {
+        // Already in hand under another row: whoever records it records all its rows.
+        if self.outstanding.insert(hash(&row.id)) {
+            self.rows.push_back((row.id, row.url));
+        }
+    }
+
+    /// The next id, with its URL where the table says one.
+    pub(super) fn pop(&mut self) -> Option<(Box<str>, Option<Box<str>>)> {
+        self.rows.pop_front()
+    }
+
+    /// How many ids are in it.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The end of the table was read, and since then nothing was asked anew.
+    pub(super) fn is_last(&self) -> bool {
+        self.over
+    }
+
+    /// How often the end of the table was read.
+    pub(super) fn passes(&self) -> u32 {
+        self.passes
+    }
+
+    /// Takes the table for one that may have changed.
+    pub(super) fn begin_again(&mut self) {
+        self.over = false;
+    }
+
+    /// These are recorded: the table knows about them.
+    pub(super) fn forget(&mut self, batch: &[Outcome]) {
+        for outcome in batch {
+            self.outstanding.remove(&hash(&outcome.id));
+        }
+    }
+}
+
+/// A short stand-in for an id, for sets that only have to know whether they have seen it.
+#[must_use]
+pub fn hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
