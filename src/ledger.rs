@@ -216,7 +216,7 @@ impl<'w> FirstLook<'w> {
             large: self.rows >= LARGE,
             page: self.page,
             allowance: limit.unwrap_or(u64::MAX),
-            share: Share::new(Instant::now(), Duration::ZERO),
+            share: Share::new(Instant::now(), self.rows),
             try_again_at: Instant::now(),
             waiting_since: None,
             lock_wait,
@@ -228,7 +228,7 @@ impl<'w> FirstLook<'w> {
         if ledger.large {
             warehouse.exert(Effort::Beside)?;
         }
-        ledger.share = Share::new(Instant::now(), Share::guess(self.rows));
+        ledger.share = Share::new(Instant::now(), self.rows);
         Ok(ledger)
     }
 }
@@ -283,7 +283,9 @@ impl Ledger for WarehouseLedger<'_> {
         };
         self.waiting_since = None;
         self.page.read(&window, &self.selection, PAGE.0)?;
-        self.share.count_page(window.close()?);
+        let held = window.close()?;
+        self.share.count_page(held);
+        self.share.count(held, Instant::now());
         Ok(())
     }
 
@@ -298,10 +300,14 @@ impl Ledger for WarehouseLedger<'_> {
         self.waiting_since = None;
         window.record(&self.own, &self.shape, &self.run_id, batch, tally, None)?;
         self.page.forget(batch);
-        if !self.page.is_last() {
-            self.page.read(&window, &self.selection, batch.len())?;
+        let reading = Instant::now();
+        if !self.page.is_last() && self.page.read(&window, &self.selection, batch.len())? {
+            self.share.count_page(reading.elapsed());
         }
-        self.share.count(window.close()?, batch.len());
+        let reading = reading.elapsed();
+        let held = window.close()?;
+        self.share.count_record(held.saturating_sub(reading), batch.len());
+        self.share.count(held, Instant::now());
         Ok(true)
     }
 

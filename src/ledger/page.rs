@@ -38,11 +38,12 @@ impl Page {
         Ok(())
     }
 
-    /// Reads on, unless there is enough in hand; after so many were recorded since the last time.
-    pub(super) fn read(&mut self, window: &Window<'_>, selection: &Selection, recorded: usize) -> Result<()> {
+    /// Reads on, unless there is enough in hand; after so many were recorded since the last time. Says
+    /// whether it did.
+    pub(super) fn read(&mut self, window: &Window<'_>, selection: &Selection, recorded: usize) -> Result<bool> {
         let size = (recorded * 2).clamp(PAGE.0, PAGE.1);
         if self.rows.len() >= size / 2 {
-            return Ok(());
+            return Ok(false);
         }
         let mut read = 0;
         window.pending(selection, self.after, size, |row| {
@@ -55,7 +56,7 @@ impl Page {
             self.passes += 1;
             self.over = true;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn push(&mut self, row: PendingRow) {

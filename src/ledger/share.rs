@@ -5,50 +5,64 @@ use std::time::{Duration, Instant};
 /// The warehouse is held for at most this part of the time.
 const SHARE: u32 = 20;
 
-/// How much of its time the warehouse is held, and whether another window fits into its share.
+/// What an outcome adds to the length of a window: measured on two cores that were busy fetching.
+const EACH: Duration = Duration::from_nanos(500);
+
+/// Keeps the windows apart: before one there is a gap of [`SHARE`] times what it is expected to take, and after it one
+/// of as many times what it took.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
-    since: Instant,
+    /// When the latest window was closed.
+    closed: Instant,
+    /// How long it was open.
     held: Duration,
-    /// What a window that only reads a page is expected to take.
+    /// What a window is expected to take before it has recorded anything.
+    base: Duration,
+    /// How many times longer than expected the latest record took.
+    slower: f64,
+    /// What it takes to read a page.
     page: Duration,
-    /// What the latest record took, and for how many outcomes.
-    last: (Duration, usize),
 }
 
 impl Share {
-    /// What a window takes in a table of so many rows: measured on two cores, 10 ms and a second for ten million.
-    pub(super) fn guess(rows: u64) -> Duration {
-        Duration::from_millis(10) + Duration::from_nanos(rows.saturating_mul(100))
-    }
-
-    /// Counts from the end of the first window, which itself does not count.
-    pub(super) fn new(since: Instant, expected: Duration) -> Self {
-        Self { since, held: Duration::ZERO, page: expected / 5, last: (expected, 1000) }
+    /// Begins when the first window is closed, which does not count; in a table of so many rows.
+    pub(super) fn new(closed: Instant, rows: u64) -> Self {
+        // Measured on two cores: 10 ms, and a second for ten million.
+        let base = Duration::from_millis(10) + Duration::from_nanos(rows.saturating_mul(100));
+        Self { closed, held: Duration::ZERO, base, slower: 1.0, page: base / 5 }
     }
 
     /// Whether a window that only reads a page keeps the share.
     pub(super) fn allows_page(&self, now: Instant) -> bool {
-        (self.held + self.page) * SHARE <= now.saturating_duration_since(self.since)
+        self.has_room(self.page, now)
     }
 
-    /// A window that recorded so many outcomes was held so long.
-    pub(super) fn count(&mut self, held: Duration, batch: usize) {
-        self.held += held;
-        self.last = (held, batch.max(1));
-    }
-
-    /// A window that only read a page was held so long.
-    pub(super) fn count_page(&mut self, held: Duration) {
-        self.held += held;
-    }
-
-    /// Whether a window for so many outcomes, expected to take as long as the latest one and longer the more there
-    /// are, keeps the share. Its cost grows far slower than the batch, so that waiting always makes it fit.
+    /// Whether a window for so many outcomes keeps the share.
     pub(super) fn allows(&self, batch: usize, now: Instant) -> bool {
-        #[expect(clippy::cast_precision_loss, reason = "batches are far below 2^52")]
-        let growth = (batch as f64 / self.last.1 as f64).sqrt().max(1.0);
-        (self.held + self.last.0.mul_f64(growth)) * SHARE <= now.saturating_duration_since(self.since)
+        self.has_room(self.expected(batch).mul_f64(self.slower), now)
+    }
+
+    fn expected(&self, batch: usize) -> Duration {
+        self.base + EACH * u32::try_from(batch).unwrap_or(u32::MAX)
+    }
+
+    fn has_room(&self, window: Duration, now: Instant) -> bool {
+        window.max(self.held) * SHARE <= now.saturating_duration_since(self.closed)
+    }
+
+    /// Recording so many outcomes took so long.
+    pub(super) fn count_record(&mut self, took: Duration, batch: usize) {
+        self.slower = took.div_duration_f64(self.expected(batch));
+    }
+
+    /// Reading a page took so long.
+    pub(super) fn count_page(&mut self, took: Duration) {
+        self.page = took;
+    }
+
+    /// A window was closed after so long.
+    pub(super) fn count(&mut self, held: Duration, closed: Instant) {
+        (self.held, self.closed) = (held, closed);
     }
 }
 
@@ -60,11 +74,19 @@ mod tests {
     fn windows_take_a_twentieth_of_the_time_and_large_batches_wait_longer() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut share = Share::new(start, Duration::from_millis(10));
-        assert!(!share.allows(1000, at(199)));
-        assert!(share.allows(1000, at(200)));
-        assert!(!share.allows(4000, at(399)) && share.allows(4000, at(400)));
-        share.count(Duration::from_millis(50), 1000);
-        assert!(!share.allows(1000, at(1999)) && share.allows(1000, at(2000)));
+        let mut share = Share::new(start, 90_000);
+        // 19 ms, and half a microsecond each.
+        assert!(!share.allows(2000, at(399)) && share.allows(2000, at(400)));
+        assert!(!share.allows(42_000, at(799)) && share.allows(42_000, at(800)));
+        // It took twice as long, and so will the next.
+        share.count_record(Duration::from_millis(40), 2000);
+        share.count(Duration::from_millis(40), at(1000));
+        assert!(!share.allows(2000, at(1799)) && share.allows(2000, at(1800)));
+        assert!(!share.allows(12_000, at(1999)) && share.allows(12_000, at(2000)));
+        // A page beside it says nothing about the next record, but keeps it away.
+        share.count_page(Duration::from_millis(60));
+        share.count(Duration::from_millis(100), at(3000));
+        assert!(!share.allows(2000, at(4999)) && share.allows(2000, at(5000)));
+        assert!(!share.allows_page(at(4999)) && share.allows_page(at(5000)));
     }
 }
