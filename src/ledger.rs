@@ -108,6 +108,8 @@ pub struct WarehouseLedger<'w> {
     shape: Shape,
     /// The table has many rows.
     large: bool,
+    /// No id was pending in two rows, so that where a page has found it is where all of it is.
+    distinct: bool,
     page: Page,
     /// How many GUIDs may still be handed out.
     allowance: u64,
@@ -127,6 +129,7 @@ pub struct FirstLook<'w> {
     shape: Shape,
     own: OwnTables,
     rows: u64,
+    distinct: bool,
     page: Page,
     /// Distinct GUIDs that this run would fetch.
     pub pending: u64,
@@ -154,7 +157,8 @@ pub fn look<'w>(
         warehouse.exert(Effort::Alone)?;
     }
     let mut page = Page::new();
-    let pending = match window.count_pending_rows(selection)? {
+    let pending_rows = window.count_pending_rows(selection)?;
+    let pending = match pending_rows {
         0 => 0,
         // Reading them tells how many of them are distinct, and it has to be done anyway.
         some if some < PAGE.0 as u64 => {
@@ -163,7 +167,7 @@ pub fn look<'w>(
         }
         many => window.count_distinct_pending(&shape, selection, many)?,
     };
-    Ok(Some(FirstLook { window, shape, own, rows, page, pending }))
+    Ok(Some(FirstLook { window, shape, own, rows, distinct: pending == pending_rows, page, pending }))
 }
 
 impl<'w> FirstLook<'w> {
@@ -207,6 +211,7 @@ impl<'w> FirstLook<'w> {
     ) -> Result<WarehouseLedger<'w>> {
         self.window.make_own_tables(&self.own, &self.shape)?;
         self.window.open_run(&self.own, run, self.pending, holds_lock)?;
+        let share = Share::new(self.rows, self.pending, self.distinct);
         let mut ledger = WarehouseLedger {
             warehouse,
             selection,
@@ -214,9 +219,10 @@ impl<'w> FirstLook<'w> {
             own: self.own,
             shape: self.shape,
             large: self.rows >= LARGE,
+            distinct: self.distinct,
             page: self.page,
             allowance: limit.unwrap_or(u64::MAX),
-            share: Share::new(Instant::now(), self.rows),
+            share,
             try_again_at: Instant::now(),
             waiting_since: None,
             lock_wait,
@@ -228,12 +234,17 @@ impl<'w> FirstLook<'w> {
         if ledger.large {
             warehouse.exert(Effort::Beside)?;
         }
-        ledger.share = Share::new(Instant::now(), self.rows);
+        ledger.share.begin(Instant::now());
         Ok(ledger)
     }
 }
 
 impl WarehouseLedger<'_> {
+    /// The rows that a batch is in, if that is known.
+    fn span(&self, batch: &[Outcome]) -> Option<(i64, i64)> {
+        self.page.span(batch).filter(|_| self.distinct)
+    }
+
     /// The warehouse stays locked: no matter while there is other work, an error once the patience is over.
     fn still_locked(&mut self, idle: bool, error: Error) -> Result<()> {
         let since = self.waiting_since.filter(|_| idle).unwrap_or_else(Instant::now);
@@ -298,7 +309,7 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(idle, error).map(|()| false),
         };
         self.waiting_since = None;
-        window.record(&self.own, &self.shape, &self.run_id, batch, tally, None)?;
+        window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, None)?;
         self.page.forget(batch);
         let reading = Instant::now();
         if !self.page.is_last() && self.page.read(&window, &self.selection, batch.len())? {
@@ -328,7 +339,7 @@ impl Ledger for WarehouseLedger<'_> {
         self.waiting_since = None;
         let end =
             early.map(|early| RunEnd { status: early.status, error: early.error.clone(), forgive: early.forgive });
-        window.record(&self.own, &self.shape, &self.run_id, batch, tally, end.as_ref())?;
+        window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, end.as_ref())?;
         self.page.forget(batch);
         if early.is_some() {
             window.close()?;

@@ -249,3 +249,21 @@ fn a_large_table_is_recorded_in_parts_and_nothing_is_left_out() {
     assert_eq!(env.query("SELECT source_image_id, kind FROM thumb_failure"), [["p7", "not_found"]]);
     assert_eq!(env.query("SELECT status, fetched, failed FROM run_manifest"), [["complete", "999", "1"]]);
 }
+
+#[test]
+fn rows_that_move_during_the_run_are_found_again() {
+    let guids = guids(6);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    origin.hold();
+    let run = env.fetch(&origin).spawn();
+    origin.wait_for_requests(3);
+    // The same rows, but none of them where it was.
+    env.sql(
+        "CREATE TABLE kept AS FROM dim_image; INSERT INTO dim_image SELECT * FROM kept;
+         DELETE FROM dim_image WHERE rowid < 6; DROP TABLE kept",
+    );
+    origin.release();
+    run.wait().expect(0);
+    env.assert_done(&guids);
+    assert_eq!(origin.request_count(), 6, "what was recorded where it had been would be asked for again");
+}

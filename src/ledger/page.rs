@@ -1,6 +1,7 @@
 //! What comes next: pending GUIDs, a page of the warehouse at a time, each of them once.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::Result;
@@ -20,14 +21,15 @@ pub(super) struct Page {
     /// The end of the table was read, so many times.
     passes: u32,
     over: bool,
-    /// Hashes of what is in the page, in flight or in the batch, so that an id with several rows is served once.
-    outstanding: HashSet<u64>,
+    /// Hashes of what is in the page, in flight or in the batch, so that an id with several rows is served once, and
+    /// the first row of each.
+    outstanding: HashMap<u64, i64>,
 }
 
 impl Page {
     /// Nothing, before the first row of the table.
     pub(super) fn new() -> Self {
-        Self { rows: VecDeque::new(), after: -1, passes: 0, over: false, outstanding: HashSet::new() }
+        Self { rows: VecDeque::new(), after: -1, passes: 0, over: false, outstanding: HashMap::new() }
     }
 
     /// Reads all there is, knowing that it fits.
@@ -61,7 +63,8 @@ impl Page {
 
     fn push(&mut self, row: PendingRow) {
         // Already in hand under another row: whoever records it records all its rows.
-        if self.outstanding.insert(hash(&row.id)) {
+        if let Entry::Vacant(vacant) = self.outstanding.entry(hash(&row.id)) {
+            vacant.insert(row.row);
             self.rows.push_back((row.id, row.url));
         }
     }
@@ -89,6 +92,14 @@ impl Page {
     /// Takes the table for one that may have changed.
     pub(super) fn begin_again(&mut self) {
         self.over = false;
+    }
+
+    /// The first and the last row of those that succeeded.
+    pub(super) fn span(&self, batch: &[Outcome]) -> Option<(i64, i64)> {
+        let good = batch.iter().filter(|outcome| outcome.result.is_ok());
+        good.filter_map(|outcome| self.outstanding.get(&hash(&outcome.id))).fold(None, |span, row| {
+            span.map_or(Some((*row, *row)), |(first, last)| Some((first.min(*row), last.max(*row))))
+        })
     }
 
     /// These are recorded: the table knows about them.

@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 /// The warehouse is held for at most this part of the time.
 const SHARE: u32 = 20;
 
-/// What an outcome adds to the length of a window: measured on two cores that were busy fetching.
+/// What an outcome adds to the length of a window: measured, as the next, on two cores that were busy fetching.
 const EACH: Duration = Duration::from_nanos(500);
+/// What it takes to go through a row of the table.
+const ROW_NANOS: u64 = 100;
+/// Rows that DuckDB goes through at the least.
+const ROW_GROUP: u64 = 122_880;
 
 /// Keeps the windows apart: before one there is a gap of [`SHARE`] times what it is expected to take, and after it one
 /// of as many times what it took.
@@ -18,6 +22,8 @@ pub(super) struct Share {
     held: Duration,
     /// What a window is expected to take before it has recorded anything.
     base: Duration,
+    /// What each outcome adds.
+    each: Duration,
     /// How many times longer than expected the latest record took.
     slower: f64,
     /// What it takes to read a page.
@@ -25,11 +31,24 @@ pub(super) struct Share {
 }
 
 impl Share {
-    /// Begins when the first window is closed, which does not count; in a table of so many rows.
-    pub(super) fn new(closed: Instant, rows: u64) -> Self {
-        // Measured on two cores: 10 ms, and a second for ten million.
-        let base = Duration::from_millis(10) + Duration::from_nanos(rows.saturating_mul(100));
-        Self { closed, held: Duration::ZERO, base, slower: 1.0, page: base / 5 }
+    /// In a table of so many rows, of which so many are pending; all of which a window goes through, or in a `narrow`
+    /// one only those that its batch is spread over.
+    pub(super) fn new(rows: u64, pending: u64, narrow: bool) -> Self {
+        let through = |rows: u64| Duration::from_nanos(rows.saturating_mul(ROW_NANOS));
+        let (always, each) = if narrow { (rows.min(ROW_GROUP), rows / pending.max(1)) } else { (rows, 0) };
+        Self {
+            closed: Instant::now(),
+            held: Duration::ZERO,
+            base: Duration::from_millis(10) + through(always),
+            each: EACH + through(each),
+            slower: 1.0,
+            page: (Duration::from_millis(10) + through(rows)) / 5,
+        }
+    }
+
+    /// The first window, which does not count, was closed.
+    pub(super) fn begin(&mut self, closed: Instant) {
+        self.closed = closed;
     }
 
     /// Whether a window that only reads a page keeps the share.
@@ -43,7 +62,7 @@ impl Share {
     }
 
     fn expected(&self, batch: usize) -> Duration {
-        self.base + EACH * u32::try_from(batch).unwrap_or(u32::MAX)
+        self.base + self.each * u32::try_from(batch).unwrap_or(u32::MAX)
     }
 
     fn has_room(&self, window: Duration, now: Instant) -> bool {
@@ -74,8 +93,9 @@ mod tests {
     fn windows_take_a_twentieth_of_the_time_and_large_batches_wait_longer() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut share = Share::new(start, 90_000);
         // 19 ms, and half a microsecond each.
+        let mut share = Share::new(90_000, 90_000, false);
+        share.begin(start);
         assert!(!share.allows(2000, at(399)) && share.allows(2000, at(400)));
         assert!(!share.allows(42_000, at(799)) && share.allows(42_000, at(800)));
         // It took twice as long, and so will the next.
@@ -88,5 +108,17 @@ mod tests {
         share.count(Duration::from_millis(100), at(3000));
         assert!(!share.allows(2000, at(4999)) && share.allows(2000, at(5000)));
         assert!(!share.allows_page(at(4999)) && share.allows_page(at(5000)));
+    }
+
+    #[test]
+    fn in_a_large_table_a_small_batch_waits_for_all_of_it_unless_it_is_known_where_it_is() {
+        let start = Instant::now();
+        let allowed = |narrow, seconds| {
+            let mut share = Share::new(10_000_000, 200_000, narrow);
+            share.begin(start);
+            share.allows(1000, start + Duration::from_secs(seconds))
+        };
+        assert!(!allowed(false, 20) && allowed(false, 21));
+        assert!(allowed(true, 1));
     }
 }

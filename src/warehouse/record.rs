@@ -215,9 +215,10 @@ impl Window<'_> {
     }
 
     /// Records a batch that is staged: what succeeded is done, what failed stands in the failures' table, the run's row
-    /// is current.
+    /// is current. `span` is the first and the last row of what succeeded, where each of it is in one row: to go
+    /// through these alone costs as much as the batch, and not as much as the table.
     ///
-    /// One transaction, or in a large table several, the run's row in the last of them.
+    /// One transaction, or where many rows are gone through several, the run's row in the last of them.
     ///
     /// # Errors
     /// The warehouse cannot be written; then the batch does not count as recorded, though some of it may be.
@@ -226,38 +227,48 @@ impl Window<'_> {
         own: &OwnTables,
         shape: &Shape,
         run_id: &str,
-        batch: &[Outcome],
+        (batch, span): (&[Outcome], Option<(i64, i64)>),
         tally: &Tally,
         end: Option<&RunEnd>,
     ) -> Result<()> {
-        let failures = batch.iter().any(|outcome| outcome.result.is_err());
-        let parts = self.parts(batch.len())?;
+        let good = batch.iter().filter(|outcome| outcome.result.is_ok()).count();
+        let parts = self.parts(batch.len(), span)?;
+        let mut before = 0;
         for (at, part) in parts.iter().enumerate() {
-            self.transaction("record", || {
+            before += self.transaction("record", || {
                 if at == 0 {
-                    self.settle_failures(shape, run_id, failures)?;
+                    self.settle_failures(shape, run_id, good < batch.len())?;
                 }
-                self.set_done(shape, true, part)?;
-                if at + 1 < parts.len() { Ok(()) } else { self.update_run(own, run_id, tally, end) }
+                let changed = self.set_done(shape, true, part)?;
+                if at + 1 == parts.len() {
+                    if span.is_some() && before + changed < good {
+                        // Rows have moved since they were read, or somebody else has made them done.
+                        self.set_done(shape, true, "")?;
+                    }
+                    self.update_run(own, run_id, tally, end)?;
+                }
+                Ok(changed)
             })?;
         }
         Ok(())
     }
 
-    /// The table in parts, as conditions on its rows, of which each can be updated within DuckDB's memory: what it
-    /// cannot keep there it writes to disk and reads again, which takes longer than several passes.
-    fn parts(&self, batch: usize) -> Result<Vec<String>> {
+    /// The table, or the span of it, in parts, as conditions on its rows, of which each can be updated within DuckDB's
+    /// memory: what it cannot keep there it writes to disk and reads again, which takes longer than several passes.
+    fn parts(&self, batch: usize, span: Option<(i64, i64)>) -> Result<Vec<String>> {
         let room = self.memory.get() / 2;
-        if batch as u64 * UNDO.1 < room {
-            return Ok(vec![String::new()]);
-        }
-        let rows = self.count_rows()?;
-        let parts = (rows / UNDO.0 * UNDO.1 / room + 1).min(batch as u64);
+        let small = batch as u64 * UNDO.1 < room;
+        let (first, rows) = match span {
+            Some((first, last)) => (first.unsigned_abs(), last.abs_diff(first) + 1),
+            None if small => return Ok(vec![String::new()]),
+            None => (0, self.count_rows()?),
+        };
+        let parts = if small { 1 } else { (rows / UNDO.0 * UNDO.1 / room + 1).min(batch as u64) };
         let part = |at: u64| {
-            let from = format!(" AND rowid >= {}", rows * at / parts);
-            // The last one is open: rows that were deleted have made the numbers of the others larger.
-            let last = at + 1 == parts;
-            if last { from } else { format!("{from} AND rowid < {}", rows * (at + 1) / parts) }
+            let (from, to) = (first + rows * at / parts, first + rows * (at + 1) / parts);
+            // Without a span the last one is open: rows that were deleted have made the numbers of the others larger.
+            let last = at + 1 == parts && span.is_none();
+            if last { format!(" AND rowid >= {from}") } else { format!(" AND rowid >= {from} AND rowid < {to}") }
         };
         Ok((0..parts).map(part).collect())
     }

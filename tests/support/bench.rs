@@ -16,7 +16,7 @@ use toller::warehouse::{Access, Effort, Name, Opened, Tables, Warehouse};
 /// Outcomes in a batch.
 const BATCH: usize = 1000;
 /// Batches recorded one after another.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 20;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let asked: Vec<u64> = std::env::args().filter_map(|word| word.parse().ok()).collect();
@@ -46,10 +46,10 @@ fn check_bodies() {
 }
 
 /// As a fetch does it: staged while the file is everybody's, then recorded in a window; in the table's order, in which
-/// pages are read.
+/// pages are read, and knowing in turn where the rows are and not.
 fn record(file: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
     let wanted = usize::try_from(rows).map_or(usize::MAX, |rows| rows.min(BATCH * ROUNDS));
-    let ids = make(file, rows, wanted)?;
+    let pending = make(file, rows, wanted)?;
     let table = |name: &str| Name::parse(name);
     let tables = Tables {
         table: table("dim_image"),
@@ -82,27 +82,29 @@ fn record(file: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
     window.make_own_tables(&own, &shape)?;
     window.open_run(&own, &run, wanted as u64, false)?;
     window.close()?;
-    let (mut staged, mut held) = (Vec::new(), Vec::new());
-    for ids in ids.chunks(BATCH) {
-        let batch: Vec<_> = ids.iter().map(|id| outcome(id)).collect();
+    let (mut staged, mut narrow, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    for (round, pending) in pending.chunks(BATCH).enumerate() {
+        let batch: Vec<_> = pending.iter().map(|(_, id)| outcome(id)).collect();
         let started = Instant::now();
         warehouse.stage(&batch)?;
         staged.push(started.elapsed());
+        let span = pending.first().zip(pending.last()).map(|(first, last)| (first.0, last.0));
+        let (span, held) = if round % 2 == 0 { (span, &mut narrow) } else { (None, &mut whole) };
         let window = open()?;
-        window.record(&own, &shape, &run.run_id, &batch, &Tally::default(), None)?;
+        window.record(&own, &shape, &run.run_id, (&batch, span), &Tally::default(), None)?;
         held.push(window.close()?);
     }
-    let (staged, held) = (median(staged), median(held));
     println!(
-        "record {:8.2} ms of lock for {BATCH} of {rows} rows, and {:.2} ms before it",
-        millis(held),
-        millis(staged)
+        "record {:8.2} ms of lock for {BATCH} of {rows} rows, {:.2} ms where ids repeat; {:.2} ms before it",
+        millis(median(narrow)),
+        millis(median(whole)),
+        millis(median(staged)),
     );
     Ok(())
 }
 
-/// A warehouse of so many rows of which `wanted` are pending, here and there. Gives their ids.
-fn make(file: &Path, rows: u64, wanted: usize) -> duckdb::Result<Vec<String>> {
+/// A warehouse of so many rows of which `wanted` are pending, here and there. Gives row and id of each.
+fn make(file: &Path, rows: u64, wanted: usize) -> duckdb::Result<Vec<(i64, String)>> {
     let connection = duckdb::Connection::open(file)?;
     connection.execute_batch(&format!(
         "CREATE TABLE dim_image AS SELECT uuid()::VARCHAR AS source_image_id, hash(i) % {rows} >= {pending} AS thumb_downloaded, \
@@ -111,9 +113,9 @@ fn make(file: &Path, rows: u64, wanted: usize) -> duckdb::Result<Vec<String>> {
         pending = wanted + wanted / 10,
     ))?;
     let mut pending = connection.prepare(&format!(
-        "SELECT source_image_id FROM dim_image WHERE NOT thumb_downloaded ORDER BY rowid LIMIT {wanted}"
+        "SELECT rowid, source_image_id FROM dim_image WHERE NOT thumb_downloaded ORDER BY rowid LIMIT {wanted}"
     ))?;
-    pending.query_map([], |row| row.get(0))?.collect()
+    pending.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn outcome(id: &str) -> Outcome {
