@@ -5,6 +5,7 @@
 //! lost; and it gives every way of going wrong its kind. It does not know what an image is, nor files, nor rows.
 
 mod roots;
+mod tls;
 mod wire;
 mod words;
 
@@ -18,8 +19,7 @@ use ureq::http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use ureq::http::{Request, Uri};
-use ureq::tls::{RootCerts, TlsConfig};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use ureq::{Agent, Proxy};
 
 use crate::error::{Error, Result};
@@ -96,13 +96,7 @@ impl Origin {
         let proxy = roots::proxy(settings.proxies.https.as_deref(), exempt)?;
         let http_proxy = roots::proxy(settings.proxies.http.as_deref(), exempt)?;
         let (certificates, warning) = roots::certificates(&settings.roots)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::new_with_certs(&certificates))
-            .unversioned_rustls_crypto_provider(provider)
-            .build();
         let config = Agent::config_builder()
-            .tls_config(tls)
             .proxy(proxy.clone())
             .http_status_as_error(false)
             .max_redirects(0)
@@ -120,7 +114,7 @@ impl Origin {
         let connector =
             ().chain(ConnectProxyConnector::default())
                 .chain(wire::Dial(Arc::clone(&shared)))
-                .chain(RustlsConnector::default())
+                .chain(tls::Tls::new(certificates))
                 .chain(wire::Listen { shared: Arc::clone(&shared), proxies });
         let agent = Agent::with_parts(config, connector, wire::Names(Arc::clone(&shared)));
         Ok(Self {

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use ureq::Proxy;
-use ureq::tls::Certificate;
 
 use crate::error::{Error, Result};
 
@@ -31,7 +30,7 @@ pub struct Roots {
 ///
 /// # Errors
 /// A file that was named and cannot be read, or holds no certificate.
-pub fn certificates(roots: &Roots) -> Result<(Vec<Certificate<'static>>, Option<String>)> {
+pub fn certificates(roots: &Roots) -> Result<(Vec<CertificateDer<'static>>, Option<String>)> {
     let own = roots.ca_cert.as_deref().map(pem).transpose()?;
     let (mut list, warning) = match named(roots) {
         None => (system(), None),
@@ -47,7 +46,7 @@ pub fn certificates(roots: &Roots) -> Result<(Vec<Certificate<'static>>, Option<
     // A folder of roots often holds each of them more than once.
     list.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
     list.dedup();
-    Ok((list.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect(), warning))
+    Ok((list, warning))
 }
 
 /// The roots that the environment names, if it does.

@@ -231,6 +231,20 @@ pub struct Wire {
 }
 
 impl Wire {
+    /// Sends from another buffer than the transport's own.
+    pub fn send(&mut self, bytes: &[u8], timeout: NextTimeout) -> Result<(), Error> {
+        self.set_timeout(timeout)?;
+        (&*self.stream).write_all(bytes).map_err(|error| timed_out(error, timeout.reason))
+    }
+
+    /// Receives into another buffer than the transport's own; nothing at the connection's end.
+    pub fn receive(&mut self, space: &mut [u8], timeout: NextTimeout) -> Result<usize, Error> {
+        self.set_timeout(timeout)?;
+        let amount = read(&self.stream, space, timeout)?;
+        self.last_use = Instant::now();
+        Ok(amount)
+    }
+
     fn set_timeout(&mut self, timeout: NextTimeout) -> Result<(), Error> {
         let wanted = match timeout.after {
             Budget::NotHappening => None,
@@ -243,6 +257,15 @@ impl Wire {
             self.timeout = wanted;
         }
         Ok(())
+    }
+}
+
+fn read(mut stream: &TcpStream, space: &mut [u8], timeout: NextTimeout) -> Result<usize, Error> {
+    loop {
+        match stream.read(space) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map_err(|error| timed_out(error, timeout.reason)),
+        }
     }
 }
 
@@ -275,13 +298,7 @@ impl Transport for Wire {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.set_timeout(timeout)?;
-        let space = self.buffers.input_append_buf();
-        let amount = loop {
-            match (&*self.stream).read(space) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|error| timed_out(error, timeout.reason))?,
-            }
-        };
+        let amount = read(&self.stream, self.buffers.input_append_buf(), timeout)?;
         self.buffers.input_appended(amount);
         self.last_use = Instant::now();
         Ok(amount > 0)

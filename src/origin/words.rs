@@ -19,7 +19,6 @@ impl Origin {
                 Some(cause) => Failure::new(Kind::Tls, tls_words(cause, host)),
                 None => Failure::new(Kind::Connect, connect_words(&error)),
             },
-            E::Rustls(cause) => Failure::new(Kind::Tls, tls_words(&cause, host)),
             E::Tls(cause) => Failure::new(Kind::Tls, cause),
             E::TlsRequired => Failure::new(Kind::Tls, "the connection is not encrypted"),
             E::ConnectProxyFailed(cause) => Failure::new(Kind::Connect, format!("proxy: {cause}")),
