@@ -51,6 +51,17 @@ fn every_broken_handshake_is_told_in_words_and_five_of_them_end_the_run() {
 }
 
 #[test]
+fn tls_1_2_and_a_long_chain_of_certificates_are_understood() {
+    for tls in [Tls::Tls12, Tls::LongChain] {
+        let guids = guids(20);
+        let (env, origin) = (Env::with(&guids), Origin::builder().tls(tls).start());
+        env.fetch(&origin).run().expect(0);
+        env.assert_done(&guids);
+        assert_eq!((origin.request_count(), origin.connections()), (20, 3), "{tls:?}");
+    }
+}
+
+#[test]
 fn a_failed_handshake_is_recorded_with_its_cause() {
     for (tls, words) in [(Tls::Expired, "expired"), (Tls::WrongHost, "not for localhost"), (Tls::TooOld, "Protocol")] {
         // Too few for the run to be ended for it.

@@ -14,6 +14,10 @@ use std::sync::{Arc, OnceLock};
 pub enum Tls {
     /// A certificate for `localhost` and `127.0.0.1`, from the authority in `Origin::ca()`.
     Good,
+    /// The same, but from a server that knows TLS 1.2 only.
+    Tls12,
+    /// The same, but with a hundred more that nobody needs: a handshake message of some 40 kB.
+    LongChain,
     /// The same, but it ran out in 2021.
     Expired,
     /// The same, but valid from 2090 on.
@@ -63,7 +67,7 @@ pub fn server_config(tls: Tls) -> Option<Arc<ServerConfig>> {
     let key = new_key();
     let signed = |params: &CertificateParams, by: &Authority| params.signed_by(&key, &by.0);
     let cert = match tls {
-        Tls::Good => signed(&params, known()),
+        Tls::Good | Tls::Tls12 | Tls::LongChain => signed(&params, known()),
         Tls::Expired => {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
@@ -83,11 +87,14 @@ pub fn server_config(tls: Tls) -> Option<Arc<ServerConfig>> {
     };
     let cert: CertificateDer<'static> = cert.expect("rcgen can sign").der().clone();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let more = if tls == Tls::LongChain { 100 } else { 0 };
+    let chain = [cert].into_iter().chain(std::iter::repeat_n(known().0.der().clone(), more)).collect();
+    let versions = if tls == Tls::Tls12 { &[&rustls::version::TLS12] } else { rustls::ALL_VERSIONS };
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("ring knows TLS 1.2 and 1.3")
         .with_no_client_auth()
-        .with_single_cert(vec![cert], key)
+        .with_single_cert(chain, key)
         .expect("the key belongs to the certificate");
     Some(Arc::new(config))
 }
