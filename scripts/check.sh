@@ -13,6 +13,7 @@ run cargo fmt --check
 run cargo clippy --release --locked --all-targets -- -D warnings
 run cargo test --release --locked
 run env RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps
+run cargo bench --locked --bench own-costs -- 10000
 if command -v cargo-deny >/dev/null; then
     run cargo deny check bans licenses sources
 else
