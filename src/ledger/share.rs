@@ -24,8 +24,9 @@ pub(super) struct Share {
     base: Duration,
     /// What each outcome adds.
     each: Duration,
-    /// How many times longer than expected the latest record took.
-    slower: f64,
+    /// How many times longer than expected the latest record took, and the one before: both, because what made a single
+    /// one slow will be over.
+    slower: [f64; 2],
     /// What it takes to read a page.
     page: Duration,
 }
@@ -41,7 +42,7 @@ impl Share {
             held: Duration::ZERO,
             base: Duration::from_millis(10) + through(always),
             each: EACH + through(each),
-            slower: 1.0,
+            slower: [1.0; 2],
             page: (Duration::from_millis(10) + through(rows)) / 5,
         }
     }
@@ -58,7 +59,7 @@ impl Share {
 
     /// Whether a window for so many outcomes keeps the share.
     pub(super) fn allows(&self, batch: usize, now: Instant) -> bool {
-        self.has_room(self.expected(batch).mul_f64(self.slower), now)
+        self.has_room(self.expected(batch).mul_f64(self.slower[0].min(self.slower[1])), now)
     }
 
     fn expected(&self, batch: usize) -> Duration {
@@ -71,7 +72,7 @@ impl Share {
 
     /// Recording so many outcomes took so long.
     pub(super) fn count_record(&mut self, took: Duration, batch: usize) {
-        self.slower = took.div_duration_f64(self.expected(batch));
+        self.slower = [took.div_duration_f64(self.expected(batch)), self.slower[0]];
     }
 
     /// Reading a page took so long.
@@ -98,10 +99,12 @@ mod tests {
         share.begin(start);
         assert!(!share.allows(2000, at(399)) && share.allows(2000, at(400)));
         assert!(!share.allows(42_000, at(799)) && share.allows(42_000, at(800)));
-        // It took twice as long, and so will the next.
-        share.count_record(Duration::from_millis(40), 2000);
-        share.count(Duration::from_millis(40), at(1000));
-        assert!(!share.allows(2000, at(1799)) && share.allows(2000, at(1800)));
+        // It took twice as long, which keeps the next away, and once more: so will all.
+        for millis in [0, 1000] {
+            share.count_record(Duration::from_millis(40), 2000);
+            share.count(Duration::from_millis(40), at(millis));
+            assert!(!share.allows(2000, at(millis + 799)) && share.allows(2000, at(millis + 800)));
+        }
         assert!(!share.allows(12_000, at(1999)) && share.allows(12_000, at(2000)));
         // A page beside it says nothing about the next record, but keeps it away.
         share.count_page(Duration::from_millis(60));
