@@ -59,7 +59,7 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
     let books = Warehouse::new(place.file, place.tables, Effort::Beside)?;
     let run_id = new_run_id(SystemTime::now());
     let selection = Selection {
-        condition: args.condition,
+        condition: args.condition.map(|sql| books.condition(sql)).transpose()?,
         urls: config.urls.clone(),
         skip_failed: !args.retry_failed,
         run_id: run_id.clone(),
@@ -165,9 +165,10 @@ fn print_plan(config: &FetchConfig, pending: u64, expected: u64, first: Vec<Pend
 fn status(args: cli::Status) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
+    let condition = args.condition.map(|sql| books.condition(sql)).transpose()?;
     let (standing, mut runs) = books.read(place.lock_wait, |window| {
         let shape = window.shape()?;
-        Ok((window.standing(&shape, args.condition.as_deref())?, window.last_runs(LAST_RUNS)?))
+        Ok((window.standing(&shape, condition.as_ref())?, window.last_runs(LAST_RUNS)?))
     })?;
     let host = machine::host();
     for run in runs.iter_mut().filter(|run| run.status == "running") {

@@ -157,12 +157,12 @@ pub fn look<'w>(
         warehouse.exert(Effort::Alone)?;
     }
     let mut page = Page::new();
-    let pending_rows = window.count_pending_rows(selection)?;
+    let pending_rows = window.count_pending_rows(&shape, selection)?;
     let pending = match pending_rows {
         0 => 0,
         // Reading them tells how many of them are distinct, and it has to be done anyway.
         some if some < PAGE.0 as u64 => {
-            page.read_all(&window, selection)?;
+            page.read_all(&window, &shape, selection)?;
             page.len() as u64
         }
         many => window.count_distinct_pending(&shape, selection, many)?,
@@ -177,7 +177,7 @@ impl<'w> FirstLook<'w> {
     /// As [`look`].
     pub fn first(&self, selection: &Selection, most: usize) -> Result<Vec<PendingRow>> {
         let mut rows = Vec::new();
-        self.window.pending(selection, -1, most, |row| rows.push(row))?;
+        self.window.pending(&self.shape, selection, -1, most, |row| rows.push(row))?;
         Ok(rows)
     }
 
@@ -228,7 +228,7 @@ impl<'w> FirstLook<'w> {
             lock_wait,
         };
         if ledger.page.len() == 0 {
-            ledger.page.read(&self.window, &ledger.selection, 0)?;
+            ledger.page.read(&self.window, &ledger.shape, &ledger.selection, 0)?;
         }
         self.window.close()?;
         if ledger.large {
@@ -293,7 +293,7 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(idle, error),
         };
         self.waiting_since = None;
-        self.page.read(&window, &self.selection, PAGE.0)?;
+        self.page.read(&window, &self.shape, &self.selection, PAGE.0)?;
         let held = window.close()?;
         self.share.count_page(held);
         self.share.count(held, Instant::now());
@@ -312,7 +312,7 @@ impl Ledger for WarehouseLedger<'_> {
         window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, None)?;
         self.page.forget(batch);
         let reading = Instant::now();
-        if !self.page.is_last() && self.page.read(&window, &self.selection, batch.len())? {
+        if !self.page.is_last() && self.page.read(&window, &self.shape, &self.selection, batch.len())? {
             self.share.count_page(reading.elapsed());
         }
         let reading = reading.elapsed();
@@ -348,7 +348,7 @@ impl Ledger for WarehouseLedger<'_> {
         // Rows may have come, or moved, while the run went on; with a limit they are not this run's to judge.
         if self.allowance > 0 {
             self.page.begin_again();
-            self.page.read(&window, &self.selection, 0)?;
+            self.page.read(&window, &self.shape, &self.selection, 0)?;
         }
         let left = self.allowance > 0 && self.page.len() > 0;
         if left && self.page.passes() <= PASSES {

@@ -24,18 +24,21 @@ pub fn pending(args: cli::Pending) -> Result<ExitCode> {
     let shard = args.shard.as_deref().map(shard).transpose()?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let urls = args.url_column.map_or(UrlSource::None, UrlSource::Column);
-    let selection = Selection { condition: args.condition, urls, skip_failed: false, run_id: String::new() };
+    let condition = args.condition.map(|sql| books.condition(sql)).transpose()?;
+    let selection = Selection { condition, urls, skip_failed: false, run_id: String::new() };
     let left = args.limit.unwrap_or(u64::MAX);
     let mut page = Page { shard, left, after: -1, text: Vec::new(), unprintable: 0 };
     let mut repeats = None;
     let mut out = io::stdout().lock();
     loop {
         let over = books.read(place.lock_wait, |window| {
+            let shape = window.shape()?;
             let repeats = match &mut repeats {
                 Some(repeats) => repeats,
-                None => repeats.insert(window.repeats(&window.shape()?, &selection)?),
+                None => repeats.insert(window.repeats(&shape, &selection)?),
             };
-            window.each_pending(&selection, page.after, PAGE_ROWS, |row, id, url| page.add(repeats, row, id, url))
+            window
+                .each_pending(&shape, &selection, page.after, PAGE_ROWS, |row, id, url| page.add(repeats, row, id, url))
         })?;
         match out.write_all(&page.text).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::Done),

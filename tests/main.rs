@@ -33,3 +33,4 @@ mod support_check;
 mod tables;
 mod trust;
 mod verify;
+mod versions;

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::Result;
 use crate::outcome::Outcome;
-use crate::warehouse::{PendingRow, Selection, Window};
+use crate::warehouse::{PendingRow, Selection, Shape, Window};
 
 /// How many pending GUIDs are read at once, at the least and at the most: enough for what is fetched from one window
 /// to the next, which on a large warehouse are far apart.
@@ -33,8 +33,8 @@ impl Page {
     }
 
     /// Reads all there is, knowing that it fits.
-    pub(super) fn read_all(&mut self, window: &Window<'_>, selection: &Selection) -> Result<()> {
-        window.all_pending(selection, |row| self.push(row))?;
+    pub(super) fn read_all(&mut self, window: &Window<'_>, shape: &Shape, selection: &Selection) -> Result<()> {
+        window.all_pending(shape, selection, |row| self.push(row))?;
         self.passes += 1;
         self.over = true;
         Ok(())
@@ -42,13 +42,19 @@ impl Page {
 
     /// Reads on, unless there is enough in hand; after so many were recorded since the last time. Says
     /// whether it did.
-    pub(super) fn read(&mut self, window: &Window<'_>, selection: &Selection, recorded: usize) -> Result<bool> {
+    pub(super) fn read(
+        &mut self,
+        window: &Window<'_>,
+        shape: &Shape,
+        selection: &Selection,
+        recorded: usize,
+    ) -> Result<bool> {
         let size = (recorded * 2).clamp(PAGE.0, PAGE.1);
         if self.rows.len() >= size / 2 {
             return Ok(false);
         }
         let mut read = 0;
-        window.pending(selection, self.after, size, |row| {
+        window.pending(shape, selection, self.after, size, |row| {
             read += 1;
             self.after = row.row;
             self.push(row);

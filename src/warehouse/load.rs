@@ -104,7 +104,7 @@ pub fn load(file: &Path, tables: &Tables, sources: &[Source], patience: Duration
         exists = true;
     }
     window.run("load", "COMMIT")?;
-    let count = format!("SELECT count(*) FROM {}", tables.table.quoted());
+    let count = format!("SELECT count(*) FROM {}", window.quoted(&tables.table));
     let total: duckdb::Result<i64> = window.connection.query_row(&count, [], |row| row.get(0));
     report.total = total.map_err(|cause| window.error("load", &cause))?.unsigned_abs();
     window.close()?;
@@ -183,12 +183,12 @@ impl Window<'_> {
         );
         parts.push(format!("{} BOOLEAN DEFAULT false", quote(&tables.done)));
         parts.push(format!("{} TIMESTAMP", quote(&tables.updated)));
-        self.connection.execute_batch(&format!("CREATE TABLE {} ({})", tables.table.quoted(), parts.join(", ")))
+        self.connection.execute_batch(&format!("CREATE TABLE {} ({})", self.quoted(&tables.table), parts.join(", ")))
     }
 
     fn insert(&self, source: &Source, columns: &[Column], id: &str) -> Result<duckdb::Result<usize>> {
         let tables = self.tables;
-        let table = tables.table.quoted();
+        let table = self.quoted(&tables.table);
         let target = self.columns(&tables.table)?;
         let Some(id_type) = type_of(&target, &tables.id) else {
             let cause = format!("no column {} in {}", tables.id, tables.table);

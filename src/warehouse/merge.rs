@@ -8,7 +8,6 @@ use duckdb::params;
 use crate::error::{Error, Result};
 use crate::manifest::Tally;
 
-use super::tables::quote;
 use super::{OwnTables, Shape, Warehouse, Window, plain};
 
 /// What a merge did with a batch.
@@ -38,7 +37,8 @@ impl Warehouse {
             let mut rows = self.connection.appender_to_catalog_and_db("forgiven", "temp", "main")?;
             ids.iter().try_for_each(|id| rows.append_row(params![&**id]))?;
             rows.flush()?;
-            let forgive = "UPDATE temp.outcome SET permanent = false WHERE id IN (SELECT id FROM temp.forgiven)";
+            let forgive =
+                "UPDATE temp.main.outcome SET permanent = false WHERE id IN (SELECT id FROM temp.main.forgiven)";
             self.connection.execute_batch(forgive)
         };
         stage().map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))
@@ -51,24 +51,23 @@ impl Window<'_> {
     /// # Errors
     /// The warehouse cannot be written; then nothing of the batch is recorded.
     pub fn merge(&self, own: &OwnTables, shape: &Shape, run_id: &str, tally: &mut Tally) -> Result<Merged> {
-        let tables = self.tables;
-        let (table, failure, kind) = (tables.table.quoted(), tables.failure.quoted(), &shape.id_type);
-        let (id, done) = (quote(&tables.id), quote(&tables.done));
+        let Shape { rows, id, done, id_type: kind, .. } = shape;
+        let failure = self.quoted(&self.tables.failure);
         let known = format!(
-            "CREATE OR REPLACE TEMP TABLE known AS SELECT t.{id} AS id, bool_or(NOT coalesce(t.{done}, false)) AS pending \
-             FROM {table} AS t WHERE t.{id} IN (SELECT TRY_CAST(id AS {kind}) FROM temp.outcome) GROUP BY 1"
+            "CREATE OR REPLACE TEMP TABLE known AS SELECT {id} AS id, bool_or(NOT {done}) AS pending \
+             FROM {rows} WHERE {id} IN (SELECT TRY_CAST(id AS {kind}) FROM temp.main.outcome) GROUP BY 1"
         );
         let unknown = format!(
-            "DELETE FROM temp.outcome WHERE TRY_CAST(id AS {kind}) IS NULL OR TRY_CAST(id AS {kind}) NOT IN (SELECT id FROM temp.known)"
+            "DELETE FROM temp.main.outcome WHERE TRY_CAST(id AS {kind}) IS NULL OR TRY_CAST(id AS {kind}) NOT IN (SELECT id FROM temp.main.known)"
         );
         let ignored = format!(
-            "DELETE FROM temp.outcome WHERE NOT ok AND (id::{kind} NOT IN (SELECT id FROM temp.known WHERE pending) \
+            "DELETE FROM temp.main.outcome WHERE NOT ok AND (id::{kind} NOT IN (SELECT id FROM temp.main.known WHERE pending) \
              OR EXISTS (SELECT 1 FROM {failure} AS f \
              WHERE f.source_image_id = id::{kind} AND f.failed_at >= make_timestamp(finished_at)))"
         );
         let counts = format!(
             "SELECT count(*) FILTER (NOT ok), count(*) FILTER (NOT ok AND NOT permanent), count(*) FILTER (ok AND pending) \
-             FROM temp.outcome AS o JOIN temp.known AS k ON k.id = o.id::{kind}"
+             FROM temp.main.outcome AS o JOIN temp.main.known AS k ON k.id = o.id::{kind}"
         );
         let (merged, counted) = self.transaction("merge", || {
             self.connection.execute_batch(&known)?;

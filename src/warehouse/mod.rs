@@ -3,6 +3,7 @@
 //! This folder alone names duckdb. The file is open only inside a [`Window`], which is short, so that
 //! other programs can use it between two of them. It does not know how images are fetched.
 
+mod condition;
 mod load;
 mod merge;
 mod pending;
@@ -11,7 +12,7 @@ mod report;
 mod tables;
 mod verify;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,18 +21,18 @@ use duckdb::{Config, Connection};
 use crate::error::{Error, ExitCode, Result};
 use crate::machine;
 
+pub use condition::Condition;
 pub use load::{LoadReport, Source, load};
 pub use merge::Merged;
 pub use pending::{PendingRow, Repeats, Selection, UrlSource};
 pub use record::{OwnTables, RunEnd};
 pub use report::{RunRow, Standing};
 pub use tables::{Name, Shape, Tables};
+use tables::{quote, text};
 pub use verify::{Claim, Claims};
 
 /// Memory that DuckDB may use at first; when a window needs more it gets more, up to half of the machine's.
 const MEMORY: u64 = 64 << 20;
-/// What the file is called inside the connection; a name that no schema of a user's has.
-const CATALOGUE: &str = "toller_warehouse";
 
 /// How long to wait before trying a locked warehouse again, while there is nothing else to do.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
@@ -75,6 +76,10 @@ pub struct Warehouse {
     file: PathBuf,
     tables: Tables,
     connection: Connection,
+    /// What the connection calls its own database, while the file is not attached.
+    home: String,
+    /// What DuckDB calls the file; known once it was attached.
+    catalogue: OnceCell<String>,
     /// What DuckDB may use now, in bytes.
     memory: Cell<u64>,
 }
@@ -83,6 +88,8 @@ pub struct Warehouse {
 #[derive(Debug)]
 pub struct Window<'w> {
     connection: &'w Connection,
+    home: &'w str,
+    catalogue: &'w str,
     tables: &'w Tables,
     file: &'w Path,
     memory: &'w Cell<u64>,
@@ -110,9 +117,17 @@ impl Warehouse {
     }
 
     fn start(file: PathBuf, tables: Tables, memory: u64, effort: Effort) -> Result<Self> {
-        let started = settings(&file, memory, effort).and_then(Connection::open_in_memory_with_flags);
-        let connection = started.map_err(|cause| Error::new("start DuckDB", "memory", plain(&cause.to_string())))?;
-        Ok(Self { file, tables, connection, memory: Cell::new(memory) })
+        // Longer than the file's name, so that DuckDB never calls the file the same.
+        let home = format!("beside {}", file.file_name().unwrap_or_default().display());
+        let start = || {
+            let connection = Connection::open_in_memory_with_flags(settings(&file, memory, effort)?)?;
+            let own = quote(&home);
+            connection.execute_batch(&format!("ATTACH ':memory:' AS {own}; USE {own}; DETACH memory"))?;
+            Ok(connection)
+        };
+        let connection =
+            start().map_err(|cause: duckdb::Error| Error::new("start DuckDB", "memory", plain(&cause.to_string())))?;
+        Ok(Self { file, tables, connection, home, catalogue: OnceCell::new(), memory: Cell::new(memory) })
     }
 
     /// Changes how many threads DuckDB gets.
@@ -139,24 +154,36 @@ impl Warehouse {
             must_exist(&self.file)?;
         }
         let opened = Instant::now();
-        let file = tables::text(&self.file.to_string_lossy());
-        let attached =
-            self.connection.execute_batch(&format!("ATTACH {file} AS {CATALOGUE}{options}; USE {CATALOGUE}"));
-        let window = Window {
-            connection: &self.connection,
-            tables: &self.tables,
-            file: &self.file,
-            memory: &self.memory,
-            opened,
-            closed: false,
-        };
-        match attached {
-            Ok(()) => Ok(Opened::Window(window)),
-            Err(cause) => {
-                drop(window);
-                self.not_opened(&cause)
-            }
+        match self.attach(options) {
+            Ok(catalogue) => Ok(Opened::Window(Window {
+                connection: &self.connection,
+                home: &self.home,
+                catalogue,
+                tables: &self.tables,
+                file: &self.file,
+                memory: &self.memory,
+                opened,
+                closed: false,
+            })),
+            Err(cause) => self.not_opened(&cause),
         }
+    }
+
+    /// Attaches the file under the name that DuckDB itself gives it, and says which: the name goes into what is written
+    /// of an index, and DuckDB 0.10 to 1.1 refuse a file in which they find another.
+    fn attach(&self, options: &str) -> duckdb::Result<&str> {
+        let file = text(&self.file.to_string_lossy());
+        self.connection.execute_batch(&format!("ATTACH {file}{options}"))?;
+        let catalogue = match self.catalogue.get() {
+            Some(known) => known,
+            None => {
+                let asked = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> ?";
+                let name = self.connection.query_row(asked, [&self.home], |row| row.get(0))?;
+                self.catalogue.get_or_init(|| name)
+            }
+        };
+        self.connection.execute_batch(&format!("USE {}", quote(catalogue)))?;
+        Ok(catalogue)
     }
 
     /// Opens it, trying again for `patience` while another program has it. `None` when `stop` says so.
@@ -274,7 +301,8 @@ impl Window<'_> {
     /// DuckDB could not write what it had left to write.
     pub fn close(mut self) -> Result<Duration> {
         self.closed = true;
-        let detached = self.connection.execute_batch(&format!("USE memory; DETACH {CATALOGUE}"));
+        let detached =
+            self.connection.execute_batch(&format!("USE {}; DETACH {}", quote(self.home), quote(self.catalogue)));
         detached.map_err(|cause| self.error("close warehouse", &cause))?;
         Ok(self.opened.elapsed())
     }
@@ -329,7 +357,8 @@ impl Drop for Window<'_> {
     fn drop(&mut self) {
         if !self.closed {
             // Left because of an error, which is the one to report; each of these may have nothing to do.
-            for statement in ["ROLLBACK", "USE memory", &format!("DETACH {CATALOGUE}")] {
+            let (home, detach) = (format!("USE {}", quote(self.home)), format!("DETACH {}", quote(self.catalogue)));
+            for statement in ["ROLLBACK", &home, &detach] {
                 let _ = self.connection.execute_batch(statement);
             }
         }

@@ -12,7 +12,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::guid::UrlTemplate;
 
 use super::tables::{quote, text};
-use super::{Shape, Window};
+use super::{Condition, Shape, Window};
 
 /// To tell apart more ids than this takes more memory than DuckDB is given otherwise.
 const MANY: u64 = 500_000;
@@ -31,8 +31,8 @@ pub enum UrlSource {
 /// Which of the pending rows are wanted.
 #[derive(Debug, Clone)]
 pub struct Selection {
-    /// A further condition, SQL.
-    pub condition: Option<String>,
+    /// A further condition.
+    pub condition: Option<Condition>,
     /// Where URLs come from.
     pub urls: UrlSource,
     /// Leave out what stands failed for good with the same URL.
@@ -79,21 +79,19 @@ fn place(row: i64) -> (usize, i64) {
 
 impl Window<'_> {
     /// The rows that are pending, as SQL: `FROM … WHERE …`; without those that stand failed, or with them.
-    fn pending_sql(&self, selection: &Selection, leave_failures_out: bool) -> String {
+    fn pending_sql(&self, shape: &Shape, selection: &Selection, leave_failures_out: bool) -> String {
         let tables = self.tables;
-        let (id, done) = (quote(&tables.id), quote(&tables.done));
-        let mut sql =
-            format!("FROM {} AS t WHERE t.{id} IS NOT NULL AND NOT coalesce(t.{done}, false)", tables.table.quoted());
+        let Shape { rows, id, done, .. } = shape;
+        let mut sql = format!("FROM {rows} WHERE {id} IS NOT NULL AND NOT {done}");
         if let Some(condition) = &selection.condition {
-            // On lines of its own, so that a comment at its end comments nothing of ours.
-            sql.push_str(&format!(" AND (\n{condition}\n)"));
+            sql.push_str(&condition.and());
         }
         if leave_failures_out {
             let url = match &selection.urls {
                 UrlSource::Template(template) => {
-                    format!("replace({}, '{{guid}}', url_encode(t.{id}::VARCHAR))", text(template.as_str()))
+                    format!("replace({}, '{{guid}}', url_encode({id}::VARCHAR))", text(template.as_str()))
                 }
-                UrlSource::Column(column) => format!("t.{}::VARCHAR", quote(column)),
+                UrlSource::Column(column) => format!("{}::VARCHAR", quote(column)),
                 UrlSource::None => "NULL".into(),
             };
             let skip = if selection.skip_failed {
@@ -102,10 +100,9 @@ impl Window<'_> {
                 String::new()
             };
             sql = format!(
-                "{sql} AND t.{id} NOT IN (SELECT f.source_image_id FROM {failure} AS f JOIN {table} AS t \
-                 ON t.{id} = f.source_image_id WHERE f.run_id = {run}{skip})",
-                failure = tables.failure.quoted(),
-                table = tables.table.quoted(),
+                "{sql} AND {id} NOT IN (SELECT f.source_image_id FROM {failure} AS f JOIN {rows} \
+                 ON {id} = f.source_image_id WHERE f.run_id = {run}{skip})",
+                failure = self.quoted(&tables.failure),
                 run = text(&selection.run_id),
             );
         }
@@ -121,7 +118,7 @@ impl Window<'_> {
         if self.columns(failure)?.is_empty() {
             return Ok(false);
         }
-        let sql = format!("SELECT EXISTS (FROM {})", failure.quoted());
+        let sql = format!("SELECT EXISTS (FROM {})", self.quoted(failure));
         self.connection.query_row(&sql, [], |row| row.get(0)).map_err(|cause| self.error("read failures", &cause))
     }
 
@@ -129,11 +126,11 @@ impl Window<'_> {
     ///
     /// # Errors
     /// A condition or a URL column that DuckDB does not take is a wrong command line.
-    pub fn count_pending_rows(&self, selection: &Selection) -> Result<u64> {
+    pub fn count_pending_rows(&self, shape: &Shape, selection: &Selection) -> Result<u64> {
         if let UrlSource::Column(column) = &selection.urls {
             self.column_must_be_there(column)?;
         }
-        let pending = self.pending_sql(selection, self.leaves_failures_out(selection)?);
+        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?);
         self.count("*", &pending).map_err(|cause| self.not_read(selection, &cause))
     }
 
@@ -145,8 +142,8 @@ impl Window<'_> {
         if shape.unique {
             return Ok(rows);
         }
-        let what = format!("DISTINCT t.{}", quote(&self.tables.id));
-        let pending = self.pending_sql(selection, self.leaves_failures_out(selection)?);
+        let what = format!("DISTINCT {}", shape.id);
+        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?);
         let count = || self.count(&what, &pending);
         let counted = if rows > MANY { self.with_room(count) } else { count() };
         counted.map_err(|cause| self.not_read(selection, &cause))
@@ -162,7 +159,7 @@ impl Window<'_> {
     /// # Errors
     /// The warehouse cannot be read.
     pub fn count_rows(&self) -> Result<u64> {
-        let sql = format!("SELECT count(*) FROM {}", self.tables.table.quoted());
+        let sql = format!("SELECT count(*) FROM {}", self.quoted(&self.tables.table));
         let count: duckdb::Result<i64> = self.connection.query_row(&sql, [], |row| row.get(0));
         count.map(i64::unsigned_abs).map_err(|cause| self.error("read table", &cause))
     }
@@ -192,13 +189,13 @@ impl Window<'_> {
     ///
     /// # Errors
     /// As [`Window::count_pending_rows`].
-    pub fn all_pending(&self, selection: &Selection, mut take: impl FnMut(PendingRow)) -> Result<()> {
-        let select = self.select_pending(selection, self.leaves_failures_out(selection)?)?;
+    pub fn all_pending(&self, shape: &Shape, selection: &Selection, mut take: impl FnMut(PendingRow)) -> Result<()> {
+        let select = self.select_pending(shape, selection, self.leaves_failures_out(selection)?)?;
         let take = |row, id: &str, url: Option<&str>| {
             take(PendingRow { row, id: id.into(), url: url.map(Into::into) });
             ControlFlow::Continue(())
         };
-        self.stream(selection, &format!("{select} ORDER BY t.rowid"), take).map(drop)
+        self.stream(selection, &format!("{select} ORDER BY {}", shape.row), take).map(drop)
     }
 
     /// The next pending rows after `after`, at most `limit`, in the table's order, each given to `take`.
@@ -207,13 +204,14 @@ impl Window<'_> {
     /// As [`Window::count_pending_rows`].
     pub fn pending(
         &self,
+        shape: &Shape,
         selection: &Selection,
         after: i64,
         limit: usize,
         mut take: impl FnMut(PendingRow),
     ) -> Result<()> {
         let mut taken = 0;
-        self.each_pending(selection, after, limit, |row, id, url| {
+        self.each_pending(shape, selection, after, limit, |row, id, url| {
             if taken == limit {
                 return ControlFlow::Break(());
             }
@@ -231,6 +229,7 @@ impl Window<'_> {
     /// As [`Window::count_pending_rows`].
     pub fn each_pending(
         &self,
+        shape: &Shape,
         selection: &Selection,
         after: i64,
         most: usize,
@@ -240,23 +239,24 @@ impl Window<'_> {
         // sure: a join may go through them and look into the table.
         let leave_failures_out = self.leaves_failures_out(selection)?;
         let alone = selection.condition.is_none() && !leave_failures_out;
-        let order = if alone { String::new() } else { format!(" ORDER BY t.rowid LIMIT {most}") };
-        let select = self.select_pending(selection, leave_failures_out)?;
-        let (count, ended) = self.stream(selection, &format!("{select} AND t.rowid > {after}{order}"), take)?;
+        let row = &shape.row;
+        let order = if alone { String::new() } else { format!(" ORDER BY {row} LIMIT {most}") };
+        let select = self.select_pending(shape, selection, leave_failures_out)?;
+        let (count, ended) = self.stream(selection, &format!("{select} AND {row} > {after}{order}"), take)?;
         Ok(ended && (alone || count < most))
     }
 
     /// The pending rows as SQL: `SELECT row, id, URL FROM … WHERE …`.
-    fn select_pending(&self, selection: &Selection, leave_failures_out: bool) -> Result<String> {
+    fn select_pending(&self, shape: &Shape, selection: &Selection, leave_failures_out: bool) -> Result<String> {
         let url = match &selection.urls {
             UrlSource::Column(column) => {
                 self.column_must_be_there(column)?;
-                format!("t.{}::VARCHAR", quote(column))
+                format!("{}::VARCHAR", quote(column))
             }
             UrlSource::Template(_) | UrlSource::None => "NULL::VARCHAR".into(),
         };
-        let pending = self.pending_sql(selection, leave_failures_out);
-        Ok(format!("SELECT t.rowid, t.{}::VARCHAR, {url} {pending}", quote(&self.tables.id)))
+        let pending = self.pending_sql(shape, selection, leave_failures_out);
+        Ok(format!("SELECT {}, {}::VARCHAR, {url} {pending}", shape.row, shape.id))
     }
 
     /// Runs a query for rows, ids and URLs and gives each to `take`, until it breaks off. Says how many came, and
@@ -302,12 +302,12 @@ impl Window<'_> {
         if shape.unique {
             return Ok(repeats);
         }
-        let id = quote(&self.tables.id);
-        let pending = self.pending_sql(selection, self.leaves_failures_out(selection)?);
+        let Shape { id, row, .. } = shape;
+        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?);
         // By hashes first, which are smaller than ids; what they bring together is then told apart.
         let sql = format!(
-            "SELECT t.rowid {pending} AND hash(t.{id}) IN (SELECT hash(t.{id}) {pending} GROUP BY 1 HAVING count(*) > 1) \
-             QUALIFY row_number() OVER (PARTITION BY t.{id} ORDER BY t.rowid) > 1"
+            "SELECT {row} {pending} AND hash({id}) IN (SELECT hash({id}) {pending} GROUP BY 1 HAVING count(*) > 1) \
+             QUALIFY row_number() OVER (PARTITION BY {id} ORDER BY {row}) > 1"
         );
         let mut read = || -> duckdb::Result<()> {
             let mut statement = self.connection.prepare(&sql)?;

@@ -119,10 +119,10 @@ impl Window<'_> {
         }
         let schema = include_str!("schema.sql")
             .replace("{text}", "VARCHAR USING COMPRESSION uncompressed")
-            .replace("{manifest}", &own.manifest.quoted())
-            .replace("{failure}", &failure.quoted())
+            .replace("{manifest}", &self.quoted(&own.manifest))
+            .replace("{failure}", &self.quoted(failure))
             .replace("{id_type}", &shape.id_type);
-        let column = format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS expect VARCHAR", own.manifest.quoted());
+        let column = format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS expect VARCHAR", self.quoted(&own.manifest));
         self.transaction("make tables", || {
             self.connection.execute_batch(&schema)?;
             self.connection.execute_batch(&column)
@@ -137,7 +137,7 @@ impl Window<'_> {
     /// # Errors
     /// The warehouse cannot be written.
     pub fn open_run(&self, own: &OwnTables, run: &RunManifest, pending: u64, holds_lock: bool) -> Result<()> {
-        let manifest = own.manifest.quoted();
+        let manifest = self.quoted(&own.manifest);
         let now = micros(SystemTime::now());
         let dest = run.dest.as_ref().map(|dest| dest.to_string_lossy().into_owned());
         let dead = self.dead_runs(&manifest, run, dest.as_deref().filter(|_| holds_lock), now)?;
@@ -175,7 +175,7 @@ impl Window<'_> {
     /// # Errors
     /// The warehouse cannot be written.
     pub fn close_dead_runs(&self, own: &OwnTables, run: &RunManifest) -> Result<()> {
-        let manifest = own.manifest.quoted();
+        let manifest = self.quoted(&own.manifest);
         if self.columns(&own.manifest)?.is_empty() {
             return Ok(());
         }
@@ -232,7 +232,8 @@ impl Window<'_> {
         end: Option<&RunEnd>,
     ) -> Result<()> {
         let good = batch.iter().filter(|outcome| outcome.result.is_ok()).count();
-        let parts = self.parts(batch.len(), span)?;
+        let span = span.filter(|_| shape.numbered);
+        let parts = self.parts(shape, batch.len(), span)?;
         let mut before = 0;
         for (at, part) in parts.iter().enumerate() {
             before += self.transaction("record", || {
@@ -255,12 +256,12 @@ impl Window<'_> {
 
     /// The table, or the span of it, in parts, as conditions on its rows, of which each can be updated within DuckDB's
     /// memory: what it cannot keep there it writes to disk and reads again, which takes longer than several passes.
-    fn parts(&self, batch: usize, span: Option<(i64, i64)>) -> Result<Vec<String>> {
+    fn parts(&self, shape: &Shape, batch: usize, span: Option<(i64, i64)>) -> Result<Vec<String>> {
         let room = self.memory.get() / 2;
         let small = batch as u64 * UNDO.1 < room;
         let (first, rows) = match span {
             Some((first, last)) => (first.unsigned_abs(), last.abs_diff(first) + 1),
-            None if small => return Ok(vec![String::new()]),
+            None if small || !shape.numbered => return Ok(vec![String::new()]),
             None => (0, self.count_rows()?),
         };
         let parts = if small { 1 } else { (rows / UNDO.0 * UNDO.1 / room + 1).min(batch as u64) };
@@ -268,7 +269,8 @@ impl Window<'_> {
             let (from, to) = (first + rows * at / parts, first + rows * (at + 1) / parts);
             // Without a span the last one is open: rows that were deleted have made the numbers of the others larger.
             let last = at + 1 == parts && span.is_none();
-            if last { format!(" AND rowid >= {from}") } else { format!(" AND rowid >= {from} AND rowid < {to}") }
+            let row = &shape.row;
+            if last { format!(" AND {row} >= {from}") } else { format!(" AND {row} >= {from} AND {row} < {to}") }
         };
         Ok((0..parts).map(part).collect())
     }
@@ -277,7 +279,7 @@ impl Window<'_> {
     /// changed.
     pub(super) fn set_done(&self, shape: &Shape, done: bool, part: &str) -> duckdb::Result<usize> {
         let tables = self.tables;
-        let (id, column) = (quote(&tables.id), quote(&tables.done));
+        let column = quote(&tables.done);
         let now = micros(SystemTime::now());
         let updated = match &shape.updated_type {
             None => String::new(),
@@ -288,9 +290,11 @@ impl Window<'_> {
             Some(plain) => format!(", {} = make_timestamp({now})::{plain}", quote(&tables.updated)),
         };
         let sql = format!(
-            "UPDATE {table} SET {column} = {done}{updated} WHERE {id} IN (SELECT id::{kind} FROM temp.outcome WHERE ok) \
-             AND coalesce({column}, false) <> {done}{part}",
-            table = tables.table.quoted(),
+            "UPDATE {table} SET {column} = {done}{updated} WHERE {id} IN (SELECT id::{kind} FROM temp.main.outcome WHERE ok) \
+             AND {is_done} <> {done}{part}",
+            table = shape.table,
+            id = shape.id,
+            is_done = shape.done,
             kind = shape.id_type,
         );
         self.connection.execute(&sql, [])
@@ -304,22 +308,25 @@ impl Window<'_> {
 
     /// Makes the failures' table say of what is staged what is true now.
     fn settle_failures(&self, shape: &Shape, run_id: &str, failures: bool) -> duckdb::Result<()> {
-        let failure = self.tables.failure.quoted();
+        let failure = self.quoted(&self.tables.failure);
         let kind = &shape.id_type;
         if failures {
             self.connection.execute_batch(&format!(
                 "CREATE OR REPLACE TEMP TABLE failed AS SELECT o.*, coalesce(max(f.attempts), 0) AS before \
-                 FROM temp.outcome AS o LEFT JOIN {failure} AS f ON f.source_image_id = o.id::{kind} WHERE NOT o.ok GROUP BY ALL"
+                 FROM temp.main.outcome AS o LEFT JOIN {failure} AS f ON f.source_image_id = o.id::{kind} WHERE NOT o.ok GROUP BY ALL"
             ))?;
         }
         // Asked first, because a DELETE writes to the log even where it finds nothing.
         let known: bool = self.connection.query_row(
-            &format!("SELECT EXISTS (FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.outcome))"),
+            &format!(
+                "SELECT EXISTS (FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.main.outcome))"
+            ),
             [],
             |row| row.get(0),
         )?;
         if known {
-            let sql = format!("DELETE FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.outcome)");
+            let sql =
+                format!("DELETE FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.main.outcome)");
             self.connection.execute(&sql, [])?;
         }
         if failures {
@@ -327,7 +334,7 @@ impl Window<'_> {
                 &format!(
                     "INSERT INTO {failure} (source_image_id, url, kind, http_status, message, attempts, permanent, run_id, failed_at) \
                      SELECT id::{kind}, url, kind, http_status, message, attempts + before, permanent, ?, make_timestamp(finished_at) \
-                     FROM temp.failed"
+                     FROM temp.main.failed"
                 ),
                 params![run_id],
             )?;
@@ -344,7 +351,7 @@ impl Window<'_> {
         end: Option<&RunEnd>,
     ) -> duckdb::Result<()> {
         let now = micros(SystemTime::now());
-        let manifest = own.manifest.quoted();
+        let manifest = self.quoted(&own.manifest);
         self.connection.execute(
             &format!(
                 "UPDATE {manifest} SET updated_at = make_timestamp(?), fetched = ?, reused = ?, failed = ?, bytes = ?, requests = ?, \
@@ -365,7 +372,7 @@ impl Window<'_> {
             ],
         )?;
         if end.is_some_and(|end| end.forgive) {
-            let failure = self.tables.failure.quoted();
+            let failure = self.quoted(&self.tables.failure);
             self.connection
                 .execute(&format!("UPDATE {failure} SET permanent = false WHERE run_id = ?"), params![run_id])?;
         }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::error::Result;
 
-use super::tables::{FAILURE_COLUMNS, MANIFEST_COLUMNS, quote};
-use super::{Shape, Window};
+use super::tables::{FAILURE_COLUMNS, MANIFEST_COLUMNS};
+use super::{Condition, Shape, Window};
 
 /// The counts of a warehouse.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,12 +64,12 @@ impl Window<'_> {
     ///
     /// # Errors
     /// The warehouse cannot be read.
-    pub fn standing(&self, shape: &Shape, condition: Option<&str>) -> Result<Standing> {
+    pub fn standing(&self, shape: &Shape, condition: Option<&Condition>) -> Result<Standing> {
         let tables = self.tables;
-        let (table, id, done) = (tables.table.quoted(), quote(&tables.id), quote(&tables.done));
-        let filter = condition.map(|sql| format!(" AND (\n{sql}\n)")).unwrap_or_default();
+        let Shape { rows, id, done, .. } = shape;
+        let filter = condition.map(Condition::and).unwrap_or_default();
         let id_count = if shape.unique { "count(*)".into() } else { format!("count(DISTINCT {id})") };
-        let pending = format!("FROM {table} AS t WHERE {id} IS NOT NULL AND NOT coalesce({done}, false){filter}");
+        let pending = format!("FROM {rows} WHERE {id} IS NOT NULL AND NOT {done}{filter}");
         let ours =
             !self.columns(&tables.failure)?.is_empty() && self.lacking(&tables.failure, &FAILURE_COLUMNS)?.is_empty();
         let query = || -> duckdb::Result<Standing> {
@@ -78,12 +78,12 @@ impl Window<'_> {
                 Ok(u64::try_from(count).unwrap_or(0))
             };
             let mut standing = Standing {
-                total: count(format!("SELECT {id_count} FROM {table} AS t WHERE {id} IS NOT NULL{filter}"))?,
+                total: count(format!("SELECT {id_count} FROM {rows} WHERE {id} IS NOT NULL{filter}"))?,
                 pending: count(format!("SELECT {id_count} {pending}"))?,
                 ..Standing::default()
             };
             if ours {
-                let failure = tables.failure.quoted();
+                let failure = self.quoted(&tables.failure);
                 standing.failed_permanent = count(format!(
                     "SELECT count(DISTINCT f.source_image_id) FROM {failure} AS f WHERE f.permanent AND f.source_image_id IN (SELECT {id} {pending})"
                 ))?;
@@ -118,7 +118,7 @@ impl Window<'_> {
                 .map(|c| format!("{c}::BIGINT"))
                 .join(", "),
             super::micros(std::time::SystemTime::now()),
-            manifest.quoted(),
+            self.quoted(&manifest),
         );
         let query = || -> duckdb::Result<Vec<RunRow>> {
             let mut statement = self.connection.prepare(&sql)?;

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 
-use super::{CATALOGUE, Window};
+use super::Window;
 
 /// A table's name, with its schema where the user gave one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +23,10 @@ impl Name {
         }
     }
 
-    /// The name for SQL.
-    #[must_use]
-    pub fn quoted(&self) -> String {
+    /// The name for SQL, in this catalogue.
+    fn quoted(&self, catalogue: &str) -> String {
         let schema = self.schema.as_deref().unwrap_or("main");
-        format!("{CATALOGUE}.{}.{}", quote(schema), quote(&self.table))
+        format!("{}.{}.{}", quote(catalogue), quote(schema), quote(&self.table))
     }
 
     /// The same table name behind a prefix, in the same schema.
@@ -108,7 +107,7 @@ pub const MANIFEST_COLUMNS: [&str; 21] = [
 pub const FAILURE_COLUMNS: [&str; 9] =
     ["source_image_id", "url", "kind", "http_status", "message", "attempts", "permanent", "run_id", "failed_at"];
 
-/// What the user's table looks like.
+/// What the user's table looks like, and how SQL speaks of its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     /// The id column's type.
@@ -117,6 +116,18 @@ pub struct Shape {
     pub updated_type: Option<String>,
     /// A primary key says that no id is there twice.
     pub unique: bool,
+    /// The table, to write to.
+    pub(super) table: String,
+    /// What rows are read from. It goes by the table's own name, so that a condition can name it too.
+    pub(super) rows: String,
+    /// The id, told apart by its bytes even where the column has a collation.
+    pub(super) id: String,
+    /// Whether the thumbnail is home, never NULL.
+    pub(super) done: String,
+    /// The number of a row.
+    pub(super) row: String,
+    /// DuckDB's own numbers of rows can be had, by which it finds a row without reading the table.
+    pub(super) numbered: bool,
 }
 
 /// One column of a table.
@@ -135,6 +146,15 @@ pub fn type_of<'c>(columns: &'c [Column], name: &str) -> Option<&'c str> {
     columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)).map(|column| column.kind.as_str())
 }
 
+/// This name, or one made from it that no column has.
+fn unused(name: &str, columns: &[Column]) -> String {
+    let mut name = name.to_owned();
+    while type_of(columns, &name).is_some() {
+        name.push('_');
+    }
+    name
+}
+
 const ID_TYPES: [&str; 12] = [
     "VARCHAR",
     "UUID",
@@ -150,13 +170,21 @@ const ID_TYPES: [&str; 12] = [
     "UHUGEINT",
 ];
 
+/// What a user's table must not have a column called, for then nobody reaches DuckDB's own.
+const ROW_NUMBER: &str = "rowid";
+
 impl Window<'_> {
+    /// A table's name for SQL.
+    pub(super) fn quoted(&self, name: &Name) -> String {
+        name.quoted(self.catalogue)
+    }
+
     /// The columns of a table; none when there is no such table.
     ///
     /// The catalogue's own tables would be the usual way, but the first look at them costs 20 ms a window.
     pub(super) fn columns(&self, name: &Name) -> Result<Vec<Column>> {
         let query = || {
-            let sql = format!("SELECT name, type, pk FROM pragma_table_info({})", text(&name.quoted()));
+            let sql = format!("SELECT name, type, pk FROM pragma_table_info({})", text(&self.quoted(name)));
             let mut statement = self.connection.prepare(&sql)?;
             let rows =
                 statement.query_map([], |row| Ok(Column { name: row.get(0)?, kind: row.get(1)?, key: row.get(2)? }))?;
@@ -201,9 +229,51 @@ impl Window<'_> {
             }
             _ => {}
         }
+        let numbered = type_of(&columns, ROW_NUMBER).is_none();
+        self.must_be_a_table(numbered)?;
         let keys: Vec<_> = columns.iter().filter(|column| column.key).collect();
         let unique = matches!(keys[..], [key] if key.name.eq_ignore_ascii_case(&tables.id));
-        Ok(Shape { id_type: id_type.to_owned(), updated_type: updated_type.map(str::to_owned), unique })
+        let (table, own) = (self.quoted(&tables.table), quote(&tables.table.table));
+        let (rows, row) = if numbered {
+            (table.clone(), format!("{own}.{ROW_NUMBER}"))
+        } else {
+            let number = unused("toller_row", &columns);
+            let rows = format!("(SELECT *, row_number() OVER () - 1 AS {number} FROM {table}) AS {own}");
+            (rows, format!("{own}.{number}"))
+        };
+        let id = format!("{own}.{}", quote(&tables.id));
+        Ok(Shape {
+            id: if id_type == "VARCHAR" { format!("({id} COLLATE \"binary\")") } else { id },
+            done: format!("coalesce({own}.{}, false)", quote(&tables.done)),
+            id_type: id_type.to_owned(),
+            updated_type: updated_type.map(str::to_owned),
+            unique,
+            table,
+            rows,
+            row,
+            numbered,
+        })
+    }
+
+    /// A view looks like a table and cannot be updated. DuckDB numbers the rows of tables only; its list of views, which
+    /// takes 50 ms at the first look, is asked where a column hides these numbers.
+    fn must_be_a_table(&self, numbered: bool) -> Result<()> {
+        let name = &self.tables.table;
+        let asked = if numbered {
+            let numbers = format!("SELECT {ROW_NUMBER} FROM {} LIMIT 0", self.quoted(name));
+            Ok(self.connection.prepare(&numbers).is_err())
+        } else {
+            let schema = name.schema.as_deref().unwrap_or("main");
+            let views = "SELECT count(*) > 0 FROM duckdb_views() WHERE database_name = ? AND lower(schema_name) = lower(?) \
+                         AND lower(view_name) = lower(?)";
+            self.connection.query_row(views, [self.catalogue, schema, &name.table], |row| row.get(0))
+        };
+        if asked.map_err(|cause| self.error("read catalogue", &cause))? {
+            return Err(self
+                .fault(format!("{name} is a view, which cannot be updated"))
+                .with_way_out("name the table behind it with --table"));
+        }
+        Ok(())
     }
 
     fn fault(&self, cause: String) -> Error {
@@ -243,11 +313,11 @@ mod tests {
 
     #[test]
     fn names_are_split_at_the_dot_and_quoted() {
-        assert_eq!(Name::parse("a.b").quoted(), "toller_warehouse.\"a\".\"b\"");
-        assert_eq!(Name::parse("a\"b; DROP TABLE x").quoted(), "toller_warehouse.\"main\".\"a\"\"b; DROP TABLE x\"");
+        assert_eq!(Name::parse("a.b").quoted("w"), "\"w\".\"a\".\"b\"");
+        assert_eq!(Name::parse("a\"b; DROP TABLE x").quoted("w\""), "\"w\"\"\".\"main\".\"a\"\"b; DROP TABLE x\"");
         assert_eq!(
-            Name::parse("s.run_manifest").prefixed("toller_").quoted(),
-            "toller_warehouse.\"s\".\"toller_run_manifest\""
+            Name::parse("s.run_manifest").prefixed("toller_").quoted("w"),
+            "\"w\".\"s\".\"toller_run_manifest\""
         );
         assert_eq!(text("it's"), "'it''s'");
     }

@@ -9,7 +9,6 @@ use duckdb::{Connection, params};
 
 use crate::error::{Error, Result};
 
-use super::tables::quote;
 use super::{Shape, Warehouse, Window, plain};
 
 /// What the warehouse says of one GUID.
@@ -37,12 +36,11 @@ impl Warehouse {
     pub fn claims(&self, patience: Duration) -> Result<(Claims<'_>, Shape)> {
         let shape = self.read(patience, |window| {
             let shape = window.shape()?;
-            let (id, done) = (quote(&self.tables.id), quote(&self.tables.done));
+            let Shape { rows, id, done, .. } = &shape;
             // An id with several rows is done when all of them are.
             let copy = format!(
-                "CREATE OR REPLACE TEMP TABLE claim AS SELECT {id}::VARCHAR AS id, bool_and(coalesce({done}, false)) AS done, \
-                 row_number() OVER () AS place FROM {} WHERE {id} IS NOT NULL GROUP BY {id}",
-                self.tables.table.quoted(),
+                "CREATE OR REPLACE TEMP TABLE claim AS SELECT {id}::VARCHAR AS id, bool_and({done}) AS done, \
+                 row_number() OVER () AS place FROM {rows} WHERE {id} IS NOT NULL GROUP BY {id}",
             );
             let copied = window.with_room(|| window.connection.execute_batch(&copy));
             copied.map_err(|cause| window.error("read claims", &cause))?;
@@ -65,7 +63,7 @@ impl Claims<'_> {
         let read = || -> duckdb::Result<Vec<Claim>> {
             let mut statement = self
                 .connection
-                .prepare("SELECT place, id, done FROM temp.claim WHERE place > ? ORDER BY place LIMIT ?")?;
+                .prepare("SELECT place, id, done FROM temp.main.claim WHERE place > ? ORDER BY place LIMIT ?")?;
             let rows = statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
                 Ok(Claim { place: row.get(0)?, id: row.get::<_, String>(1)?.into(), done: row.get(2)? })
             })?;
@@ -87,7 +85,7 @@ impl Claims<'_> {
             }
             rows.flush()?;
             drop(rows);
-            let sql = "SELECT count(*) FROM temp.name AS n WHERE NOT EXISTS (SELECT 1 FROM temp.claim AS c WHERE c.id = n.id)";
+            let sql = "SELECT count(*) FROM temp.main.name AS n WHERE NOT EXISTS (SELECT 1 FROM temp.main.claim AS c WHERE c.id = n.id)";
             self.connection.query_row(sql, [], |row| row.get(0))
         };
         count().map(i64::unsigned_abs).map_err(|cause| claim_error(&cause))

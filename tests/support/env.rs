@@ -265,9 +265,44 @@ fn walk(folder: &Path, found: &mut impl FnMut(&Path, u64)) {
     }
 }
 
-/// Says that a test could not be made here. Past `eprintln`, which the test runner swallows when a test passes.
+/// Says that a test could not be made here. Past `eprintln`, which the test runner swallows when a test passes. Where
+/// everything is to be tested, `TOLLER_TEST_ALL=1`, that is a failure.
+#[track_caller]
 pub fn skipped(why: &str) {
+    let all = std::env::var_os("TOLLER_TEST_ALL").is_some_and(|value| value == "1");
+    assert!(!all, "not tested: {why}");
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
+/// A DuckDB as others have it.
+#[derive(Debug)]
+pub struct OldDuckDb {
+    pub python: String,
+    /// The folder of its package, for `PYTHONPATH`.
+    pub path: String,
+    pub version: String,
+}
+
+/// The DuckDBs in the folders that `$TOLLER_TEST_DUCKDBS` lists, separated by colons, each made by
+/// `pip install --target FOLDER duckdb==VERSION`. Without one the test that asks says so and passes.
+pub fn duckdbs() -> &'static [OldDuckDb] {
+    static FOUND: OnceLock<Vec<OldDuckDb>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let folders = std::env::var("TOLLER_TEST_DUCKDBS").unwrap_or_default();
+        let python = std::env::var("TOLLER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+        let each = folders.split(':').filter(|folder| !folder.is_empty()).map(|folder| {
+            let version = ["-c", "import duckdb; print(duckdb.__version__)"];
+            let out = Command::new(&python).args(version).env("PYTHONPATH", folder).output().expect("Python starts");
+            assert!(out.status.success(), "{folder}: {}", String::from_utf8_lossy(&out.stderr));
+            let version = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+            OldDuckDb { python: python.clone(), path: folder.into(), version }
+        });
+        each.collect()
+    });
+    if found.is_empty() {
+        skipped("no older DuckDBs; TOLLER_TEST_DUCKDBS may name some");
+    }
+    found
 }
 
 /// A Python that has the package `duckdb`: `$TOLLER_TEST_PYTHON` or `python3`. Without one the test that asks

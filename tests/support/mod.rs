@@ -15,7 +15,7 @@ pub use certs::Tls;
 pub use command::{Cmd, Out, Running};
 pub use env::{Env, eventually, python};
 pub use origin::{Origin, PATIENCE};
-pub use pictures::{guid, guids, image_for};
+pub use pictures::{guid, guids, image_for, small_image_for};
 pub use proxy::Proxy;
 pub use reply::{End, Reply};
 pub use request::Request;
