@@ -5,24 +5,22 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::cli::{self, Command, Origins};
 use crate::config::{FetchConfig, WarehouseConfig};
 use crate::error::{Error, ExitCode, Result};
-use crate::ledger;
+use crate::ledger::{self, Beginning};
 use crate::machine;
-use crate::manifest::{RunManifest, Status, Tally, new_run_id};
+use crate::manifest::{RunManifest, Status, Tally, is_dead, new_run_id};
 use crate::origin::Origin;
 use crate::pace::Pace;
 use crate::progress::Progress;
-use crate::report::{self, FetchReport, LoadSummary, Running, StatusReport, grouped};
+use crate::report::{self, FetchReport, LoadSummary, Running, StatusReport, grouped, left_alone};
 use crate::run::{self, Ended, Watch};
 use crate::stop::Stop;
 use crate::store::{self, Share, Store};
-use crate::warehouse::{self, Access, Effort, PendingRow, Selection, Source, UrlSource, Warehouse};
+use crate::warehouse::{self, Effort, PendingRow, Selection, Source, UrlSource, Warehouse};
 use crate::worker::Tools;
 use crate::{merge, pending, pipe, verify};
 
 /// How many runs `status` shows.
 const LAST_RUNS: usize = 5;
-/// A run of another host that has said nothing for so long is dead (seconds).
-const DAY: f64 = 86_400.0;
 
 /// Carries out a command.
 ///
@@ -64,22 +62,24 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
         skip_failed: !args.retry_failed,
         run_id: run_id.clone(),
     };
-    let access = if config.dry_run { Access::Read } else { Access::Write };
-    let look = ledger::look(&books, &selection, access, place.lock_wait, &stop)?;
+    let look = ledger::look(&books, &selection, place.lock_wait, &stop)?;
     let Some(look) = look else { return Ok(stopped(&stop)) };
-    let expected = look.pending.min(config.limit.unwrap_or(u64::MAX));
+    let pending = look.pending();
+    let expected = pending.min(config.limit.unwrap_or(u64::MAX));
     if config.dry_run {
-        let (first, pending) = (look.first(&selection, 3)?, look.pending);
+        let (first, alone) = (look.first(&selection, 3)?, look.left_alone(&selection)?);
         drop(look);
-        print_plan(&config, pending, expected, first, args.json)?;
+        print_plan(&config, pending, expected, first, &alone, args.json)?;
         return Ok(ExitCode::Done);
     }
     progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
+    let manifest = manifest(&run_id, &config);
     if expected == 0 {
-        let tally = Tally { pending: look.pending, ..Tally::default() };
-        look.leave(&manifest(&run_id, &config))?;
+        let tally = Tally { pending, ..Tally::default() };
+        let alone = look.left_alone(&selection)?;
+        look.leave(&manifest, place.lock_wait)?;
         let report = FetchReport::new(None, Status::Complete, 0, &tally, started.elapsed());
-        show(&report, args.json, config.quiet)?;
+        show(&report.leaving_alone(alone), args.json, config.quiet)?;
         return Ok(ExitCode::Done);
     }
     if let Some(notice) = look.notice() {
@@ -89,10 +89,13 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
     if let Some(warning) = files.warning() {
         progress.notice(warning);
     }
-    let pending = look.pending;
-    let manifest = manifest(&run_id, &config);
-    let mut ledger =
-        look.begin(&books, selection, &manifest, config.limit, files.warning().is_none(), place.lock_wait)?;
+    let beginning = Beginning {
+        run: &manifest,
+        limit: config.limit,
+        holds_lock: files.warning().is_none(),
+        lock_wait: place.lock_wait,
+    };
+    let Some(mut ledger) = look.begin(selection, beginning, &stop)? else { return Ok(stopped(&stop)) };
     let pace = Pace::new(config.rate, config.bandwidth);
     let tools =
         Tools { origin: &origin, store: &files, pace: &pace, template: config.template(), expect: config.expect };
@@ -150,8 +153,15 @@ fn show(report: &FetchReport, json: bool, quiet: bool) -> Result<()> {
     if quiet && !json { Ok(()) } else { report::show(report, json, FetchReport::text) }
 }
 
-fn print_plan(config: &FetchConfig, pending: u64, expected: u64, first: Vec<PendingRow>, json: bool) -> Result<()> {
-    let mut text = format!("would fetch {} of {} pending images\n", grouped(expected), grouped(pending));
+fn print_plan(
+    config: &FetchConfig,
+    pending: u64,
+    expected: u64,
+    first: Vec<PendingRow>,
+    alone: &[(String, u64)],
+    json: bool,
+) -> Result<()> {
+    let mut text = format!("would fetch {} of {} images{}\n", grouped(expected), grouped(pending), left_alone(alone));
     for PendingRow { id, url, .. } in first {
         let Ok(guid) = crate::guid::Guid::new(id) else { continue };
         let url =
@@ -172,10 +182,12 @@ fn status(args: cli::Status) -> Result<ExitCode> {
     })?;
     let host = machine::host();
     for run in runs.iter_mut().filter(|run| run.status == "running") {
-        let here = run.host.as_deref() == Some(&host);
-        run.lives = if here { run.pid.is_some_and(machine::is_alive) } else { run.silent_for < DAY };
+        let silent = Duration::try_from_secs_f64(run.silent_for).unwrap_or_default();
+        run.lives = !is_dead(run.host.as_deref(), run.pid, Some(silent), &host);
     }
     let running = runs.iter().find(|run| run.lives).map(Running::new);
+    let mut dead = 0..LAST_RUNS;
+    runs.retain(|run| run.lives || dead.next().is_some());
     let report = StatusReport::new(standing, running, runs);
     report::show(&report, args.json, |report| report.text())?;
     Ok(ExitCode::Done)

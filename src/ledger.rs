@@ -95,6 +95,8 @@ pub trait Ledger {
 const PASSES: u32 = 3;
 /// In a table with so many rows DuckDB gets all processors for the first and the last window, when no worker is at work.
 const LARGE: u64 = 1_000_000;
+/// With so many rows it is tried whether the table takes a record at all: two, because they may have to differ.
+const REHEARSED: usize = 2;
 /// How long to wait before trying a locked warehouse again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 
@@ -108,6 +110,8 @@ pub struct WarehouseLedger<'w> {
     shape: Shape,
     /// The table has many rows.
     large: bool,
+    /// So many at the front of the batch are staged; it only grows until it is recorded.
+    staged: usize,
     /// No id was pending in two rows, so that where a page has found it is where all of it is.
     distinct: bool,
     page: Page,
@@ -125,6 +129,7 @@ pub struct WarehouseLedger<'w> {
 /// What the first look at the warehouse gave.
 #[derive(Debug)]
 pub struct FirstLook<'w> {
+    warehouse: &'w Warehouse,
     window: Window<'w>,
     shape: Shape,
     own: OwnTables,
@@ -132,22 +137,34 @@ pub struct FirstLook<'w> {
     distinct: bool,
     page: Page,
     /// Distinct GUIDs that this run would fetch.
-    pub pending: u64,
+    pending: u64,
 }
 
-/// Opens the warehouse, within the time to wait, and counts what is pending; writes nothing. `None` when asked to
-/// stop meanwhile.
+/// What a run begins with.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning<'b> {
+    /// The row that it opens.
+    pub run: &'b RunManifest,
+    /// At most so many GUIDs.
+    pub limit: Option<u64>,
+    /// It holds the lock of its destination, so that no other run there is alive.
+    pub holds_lock: bool,
+    /// How long to wait for the warehouse's lock.
+    pub lock_wait: Duration,
+}
+
+/// Opens the warehouse for reading, within the time to wait, and counts what is pending. `None` when asked to stop
+/// meanwhile.
 ///
 /// # Errors
 /// A warehouse that cannot be used, or stays locked (exit code 75).
 pub fn look<'w>(
     warehouse: &'w Warehouse,
     selection: &Selection,
-    access: Access,
     lock_wait: Duration,
     stop: &Stop,
 ) -> Result<Option<FirstLook<'w>>> {
-    let Some(window) = warehouse.open_within(access, lock_wait, &|| stop.requested().is_some())? else {
+    let Some(window) = warehouse.open_within(Access::Read, lock_wait, &|| stop.requested().is_some())? else {
         return Ok(None);
     };
     let shape = window.shape()?;
@@ -167,10 +184,16 @@ pub fn look<'w>(
         }
         many => window.count_distinct_pending(&shape, selection, many)?,
     };
-    Ok(Some(FirstLook { window, shape, own, rows, distinct: pending == pending_rows, page, pending }))
+    Ok(Some(FirstLook { warehouse, window, shape, own, rows, distinct: pending == pending_rows, page, pending }))
 }
 
 impl<'w> FirstLook<'w> {
+    /// Distinct GUIDs that this run would fetch.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.pending
+    }
+
     /// The first of the pending GUIDs, to show what would be fetched.
     ///
     /// # Errors
@@ -181,37 +204,50 @@ impl<'w> FirstLook<'w> {
         Ok(rows)
     }
 
+    /// What is not home and is left alone, because it failed for good: how many GUIDs, by kind.
+    ///
+    /// # Errors
+    /// As [`look`].
+    pub fn left_alone(&self, selection: &Selection) -> Result<Vec<(String, u64)>> {
+        self.window.left_alone(&self.shape, selection)
+    }
+
     /// What the user should know about the tables.
     #[must_use]
     pub fn notice(&self) -> Option<&str> {
         self.own.notice.as_deref()
     }
 
-    /// Closes the warehouse again, nothing being pending; rows of dead runs are closed on the way.
+    /// Closes the warehouse again, nothing being pending; rows of dead runs, if there are any, are closed too.
     ///
     /// # Errors
     /// The warehouse cannot be written.
-    pub fn leave(self, run: &RunManifest) -> Result<()> {
-        self.window.close_dead_runs(&self.own, run)?;
-        self.window.close().map(drop)
+    pub fn leave(self, run: &RunManifest, lock_wait: Duration) -> Result<()> {
+        let dead = self.window.has_dead_runs(&self.own, run)?;
+        self.window.close()?;
+        if dead {
+            self.warehouse.write(lock_wait, |window| window.close_dead_runs(&self.own, run))?;
+        }
+        Ok(())
     }
 
-    /// Opens the run's row, reads the first page and closes the warehouse.
+    /// Opens the warehouse for writing, tries whether it takes a record, opens the run's row and reads the first page.
+    /// `None` when asked to stop meanwhile.
     ///
     /// # Errors
-    /// The warehouse cannot be written.
+    /// The warehouse cannot be written, or stays locked.
     pub fn begin(
         self,
-        warehouse: &'w Warehouse,
         selection: Selection,
-        run: &RunManifest,
-        limit: Option<u64>,
-        holds_lock: bool,
-        lock_wait: Duration,
-    ) -> Result<WarehouseLedger<'w>> {
-        self.window.make_own_tables(&self.own, &self.shape)?;
-        self.window.open_run(&self.own, run, self.pending, holds_lock)?;
-        let share = Share::new(self.rows, self.pending, self.distinct);
+        beginning: Beginning<'_>,
+        stop: &Stop,
+    ) -> Result<Option<WarehouseLedger<'w>>> {
+        let Beginning { run, limit, holds_lock, lock_wait } = beginning;
+        let warehouse = self.warehouse;
+        self.window.close()?;
+        let Some(window) = warehouse.open_within(Access::Write, lock_wait, &|| stop.requested().is_some())? else {
+            return Ok(None);
+        };
         let mut ledger = WarehouseLedger {
             warehouse,
             selection,
@@ -219,23 +255,29 @@ impl<'w> FirstLook<'w> {
             own: self.own,
             shape: self.shape,
             large: self.rows >= LARGE,
+            staged: 0,
             distinct: self.distinct,
             page: self.page,
             allowance: limit.unwrap_or(u64::MAX),
-            share,
+            share: Share::new(self.rows, self.pending, self.distinct),
             try_again_at: Instant::now(),
             waiting_since: None,
             lock_wait,
         };
         if ledger.page.len() == 0 {
-            ledger.page.read(&self.window, &ledger.shape, &ledger.selection, 0)?;
+            ledger.page.read(&window, &ledger.shape, &ledger.selection, 0)?;
         }
-        self.window.close()?;
+        let first = ledger.page.first(REHEARSED);
+        warehouse.stage(&first)?;
+        window.rehearse(&ledger.shape, ledger.page.span(&first))?;
+        window.make_own_tables(&ledger.own, &ledger.shape)?;
+        window.open_run(&ledger.own, run, self.pending, holds_lock)?;
+        window.close()?;
         if ledger.large {
             warehouse.exert(Effort::Beside)?;
         }
         ledger.share.begin(Instant::now());
-        Ok(ledger)
+        Ok(Some(ledger))
     }
 }
 
@@ -243,6 +285,22 @@ impl WarehouseLedger<'_> {
     /// The rows that a batch is in, if that is known.
     fn span(&self, batch: &[Outcome]) -> Option<(i64, i64)> {
         self.page.span(batch).filter(|_| self.distinct)
+    }
+
+    /// Puts a batch beside the warehouse, while that is everybody's; what was put there before it was found locked, once.
+    fn stage(&mut self, batch: &[Outcome]) -> Result<()> {
+        match batch.get(self.staged..) {
+            Some(more) if self.staged > 0 => self.warehouse.stage_more(more)?,
+            _ => self.warehouse.stage(batch)?,
+        }
+        self.staged = batch.len();
+        Ok(())
+    }
+
+    /// These are in the warehouse, or belong to a run that is over.
+    fn forget(&mut self, batch: &[Outcome]) {
+        self.page.forget(batch);
+        self.staged = 0;
     }
 
     /// The warehouse stays locked: no matter while there is other work, an error once the patience is over.
@@ -302,15 +360,14 @@ impl Ledger for WarehouseLedger<'_> {
 
     fn record(&mut self, batch: &[Outcome], tally: &Tally, idle: bool) -> Result<bool> {
         let warehouse = self.warehouse;
-        // While the file is still everybody's.
-        warehouse.stage(batch)?;
+        self.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
             Opened::Locked(error) => return self.still_locked(idle, error).map(|()| false),
         };
         self.waiting_since = None;
         window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, None)?;
-        self.page.forget(batch);
+        self.forget(batch);
         let reading = Instant::now();
         if !self.page.is_last() && self.page.read(&window, &self.shape, &self.selection, batch.len())? {
             self.share.count_page(reading.elapsed());
@@ -331,7 +388,7 @@ impl Ledger for WarehouseLedger<'_> {
         if self.large {
             warehouse.exert(Effort::Alone)?;
         }
-        warehouse.stage(batch)?;
+        self.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
             Opened::Locked(error) => return self.still_locked(true, error).map(|()| Closing::Later),
@@ -339,8 +396,15 @@ impl Ledger for WarehouseLedger<'_> {
         self.waiting_since = None;
         let end =
             early.map(|early| RunEnd { status: early.status, error: early.error.clone(), forgive: early.forgive });
-        window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, end.as_ref())?;
-        self.page.forget(batch);
+        let recorded =
+            window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, end.as_ref());
+        if let (Err(error), Some(_)) = (&recorded, early) {
+            // The batch is lost to the warehouse, its files are not; that the run has ended, and why, is still to be known.
+            let end = RunEnd { status: Status::Failed, error: Some(error.line()), forgive: false };
+            window.close_run(&self.own, &self.run_id, tally, &end)?;
+        }
+        recorded?;
+        self.forget(batch);
         if early.is_some() {
             window.close()?;
             return Ok(Closing::Closed { left: true });

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use crate::error::ExitCode;
+use crate::machine;
 use crate::outcome::{Kind, Outcome};
 
 /// How a run stands, in the words of `run_manifest.status`.
@@ -124,6 +125,17 @@ pub struct RunManifest {
     pub host: String,
 }
 
+/// How long a `running` row may go without news before it counts as dead, wherever it runs.
+const A_DAY: Duration = Duration::from_hours(24);
+
+/// Whether a run whose row says `running` is dead: its process is gone from this host, or it was silent for a day. Of a
+/// run in a destination whose lock is free it is known without asking.
+#[must_use]
+pub fn is_dead(host: Option<&str>, pid: Option<i64>, silent: Option<Duration>, here: &str) -> bool {
+    let gone = host == Some(here) && !pid.is_some_and(machine::is_alive);
+    gone || silent.is_none_or(|silent| silent >= A_DAY)
+}
+
 /// A run's name: the second it began in, UTC, and eight random digits.
 #[must_use]
 pub fn new_run_id(now: SystemTime) -> String {
@@ -136,7 +148,6 @@ pub fn new_run_id(now: SystemTime) -> String {
 mod tests {
     use super::*;
     use crate::outcome::{Failure, Saved};
-    use std::time::Duration;
 
     #[test]
     fn a_tally_counts_what_is_over_once() {
@@ -156,6 +167,18 @@ mod tests {
         assert_eq!((tally.fetched, tally.reused, tally.failed, tally.transient, tally.bytes), (1, 1, 2, 1, 10));
         assert_eq!(tally.done(), 4);
         assert_eq!(tally.failures, BTreeMap::from([(Kind::NotFound, 1), (Kind::Timeout, 1)]));
+    }
+
+    #[test]
+    fn a_run_is_dead_when_its_process_is_gone_or_it_was_silent_for_a_day() {
+        let (here, minute) = ("here", Some(Duration::from_mins(1)));
+        let own = Some(i64::from(std::process::id()));
+        assert!(!is_dead(Some(here), own, minute, here));
+        assert!(is_dead(Some(here), Some(i64::MAX), minute, here));
+        assert!(is_dead(Some(here), None, minute, here));
+        assert!(!is_dead(Some("elsewhere"), Some(i64::MAX), minute, here));
+        assert!(is_dead(Some("elsewhere"), own, Some(A_DAY), here) && is_dead(Some(here), own, Some(A_DAY), here));
+        assert!(is_dead(None, own, None, here));
     }
 
     #[test]

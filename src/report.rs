@@ -63,6 +63,20 @@ pub struct FetchReport {
     pub connections: u64,
     pub seconds: f64,
     pub images_per_second: f64,
+    /// What is not home and was left alone, by kind; where there was nothing else.
+    #[serde(skip)]
+    pub left_alone: Vec<(String, u64)>,
+}
+
+/// What failed for good and is left alone, behind a count of something else; nothing where there is none.
+#[must_use]
+pub fn left_alone(kinds: &[(String, u64)]) -> String {
+    if kinds.is_empty() {
+        return String::new();
+    }
+    let all = grouped(kinds.iter().map(|(_, count)| count).sum());
+    let kinds: Vec<_> = kinds.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count))).collect();
+    format!("; {all} failed for good ({}): see --retry-failed", kinds.join(", "))
 }
 
 impl FetchReport {
@@ -86,14 +100,22 @@ impl FetchReport {
             connections: tally.connections,
             seconds: rounded(seconds),
             images_per_second: rounded(home / seconds.max(0.001)),
+            left_alone: Vec::new(),
         }
+    }
+
+    /// The same, naming what was left alone.
+    #[must_use]
+    pub fn leaving_alone(self, left_alone: Vec<(String, u64)>) -> Self {
+        Self { left_alone, ..self }
     }
 
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
         if self.pending == 0 && self.fetched + self.reused + self.failed == 0 {
-            return "nothing is pending\n".into();
+            let what = if self.left_alone.is_empty() { "nothing is pending" } else { "nothing to fetch" };
+            return format!("{what}{}\n", left_alone(&self.left_alone));
         }
         let mut text = format!(
             "{}: {} images in {}\n",

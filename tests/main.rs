@@ -11,6 +11,7 @@
 mod support;
 
 mod bad_input;
+mod conditions;
 mod disk;
 mod durability;
 mod faults;
@@ -21,6 +22,7 @@ mod layers;
 mod load;
 mod locks;
 mod merge;
+mod odd_tables;
 mod options;
 mod pending;
 mod pipe;

@@ -54,6 +54,47 @@ fn duplicates_and_nulls_are_counted_as_a_run_would() {
 }
 
 #[test]
+fn a_living_run_is_shown_whatever_began_after_it() {
+    let (env, origin) = (Env::with(&guids(4)), Origin::builder().small().start());
+    origin.hold();
+    let run = env.fetch(&origin).spawn();
+    origin.wait_for_requests(3);
+    env.sql(
+        "INSERT INTO run_manifest (run_id, started_at, updated_at, status) SELECT 'later-' || i, now()::TIMESTAMP + to_hours(i), \
+         now()::TIMESTAMP + to_hours(i), if(i % 2 = 0, 'complete', 'running') FROM range(1, 9) AS r(i); \
+         UPDATE run_manifest SET host = 'here', pid = 1, updated_at = TIMESTAMP '2020-01-01' WHERE status = 'running' AND run_id LIKE 'later%'",
+    );
+    let status = status(&env).expect(0).json();
+    assert_eq!(status["running"]["pid"], run.pid(), "{status}");
+    let runs: Vec<_> =
+        status["last_runs"].as_array().unwrap().iter().map(|run| run["run_id"].as_str().unwrap()).collect();
+    assert_eq!(runs[..5], ["later-8", "later-7", "later-6", "later-5", "later-4"]);
+    assert_eq!(runs[5..], [status["running"]["run_id"].as_str().unwrap()]);
+    origin.release();
+    run.wait().expect(0);
+}
+
+#[test]
+fn what_failed_for_good_is_pending_and_left_alone_and_every_command_says_so() {
+    let guids = guids(5);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.on(&guids[0], [Reply::status(404)]);
+    origin.on(&guids[1], [Reply::status(403)]);
+    origin.on(&guids[2], [Reply::status(404)]);
+    env.fetch(&origin).run().expect(4);
+    let status = env.toller(["status", "--warehouse"]).arg(env.warehouse()).run().expect(0);
+    status.stdout_has("3 pending, 3 of them failed for good");
+    let again = env.fetch(&origin).run().expect(0);
+    again.stdout_has("nothing to fetch; 3 failed for good (not_found 2, forbidden 1): see --retry-failed");
+    let plan = env.fetch(&origin).arg("--dry-run").run().expect(0);
+    plan.stdout_has("would fetch 0 of 0 images; 3 failed for good (not_found 2, forbidden 1): see --retry-failed");
+    let plan = env.fetch(&origin).args(["--dry-run", "--retry-failed"]).run().expect(0);
+    plan.stdout_has("would fetch 3 of 3 images\n");
+    env.sql("UPDATE dim_image SET thumb_downloaded = true");
+    env.fetch(&origin).run().expect(0).stdout_has("nothing is pending\n");
+}
+
+#[test]
 fn during_a_run_it_says_how_far_and_how_fast() {
     let guids = guids(20);
     let (env, origin) = (Env::with(&guids), Origin::start());

@@ -80,6 +80,11 @@ impl Page {
         self.rows.pop_front()
     }
 
+    /// The first ids in it, as if they had come home.
+    pub(super) fn first(&self, most: usize) -> Vec<Outcome> {
+        self.rows.iter().take(most).map(|(id, _)| Outcome::claimed(id.clone())).collect()
+    }
+
     /// How many ids are in it.
     pub(super) fn len(&self) -> usize {
         self.rows.len()

@@ -3,9 +3,9 @@
 //! It stands between brackets in statements of ours. DuckDB's own parser is asked, before anything runs, whether those
 //! brackets hold it: `true); DROP TABLE x; --` would close them and go on.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitCode, Result};
 
-use super::{Warehouse, plain};
+use super::{Warehouse, Window, plain};
 
 /// One expression, to be asked of rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,23 @@ impl Warehouse {
             Some([one]) if one["named_param_map"].as_array().is_none_or(Vec::is_empty) => Ok(()),
             Some([_]) => Err("it has a parameter, for which there is no value".into()),
             _ => Err("more than one statement".into()),
+        }
+    }
+}
+
+/// Errors of DuckDB that say nothing about the statement.
+const NOT_OF_THE_STATEMENT: [&str; 5] =
+    ["IO Error", "Out of Memory Error", "INTERNAL Error", "FATAL Error", "INTERRUPT Error"];
+
+impl Window<'_> {
+    /// What went wrong in a query; one that could be understood but for the condition is a wrong command line.
+    pub(super) fn blame(&self, operation: &str, condition: Option<&Condition>, cause: &duckdb::Error) -> Error {
+        let error = self.error(operation, cause);
+        let words = cause.to_string();
+        if condition.is_some() && !NOT_OF_THE_STATEMENT.iter().any(|other| words.starts_with(other)) {
+            error.with_code(ExitCode::Usage).with_way_out("look at the SQL of --where")
+        } else {
+            error
         }
     }
 }

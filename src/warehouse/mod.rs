@@ -174,13 +174,12 @@ impl Warehouse {
     fn attach(&self, options: &str) -> duckdb::Result<&str> {
         let file = text(&self.file.to_string_lossy());
         self.connection.execute_batch(&format!("ATTACH {file}{options}"))?;
-        let catalogue = match self.catalogue.get() {
-            Some(known) => known,
-            None => {
-                let asked = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> ?";
-                let name = self.connection.query_row(asked, [&self.home], |row| row.get(0))?;
-                self.catalogue.get_or_init(|| name)
-            }
+        let catalogue = if let Some(known) = self.catalogue.get() {
+            known
+        } else {
+            let asked = "SELECT database_name FROM duckdb_databases() WHERE NOT internal AND database_name <> ?";
+            let name = self.connection.query_row(asked, [&self.home], |row| row.get(0))?;
+            self.catalogue.get_or_init(|| name)
         };
         self.connection.execute_batch(&format!("USE {}", quote(catalogue)))?;
         Ok(catalogue)

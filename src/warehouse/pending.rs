@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use duckdb::arrow::array::{Array, AsArray};
 use duckdb::arrow::datatypes::Int64Type;
 
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::guid::UrlTemplate;
 
 use super::tables::{quote, text};
@@ -122,6 +122,30 @@ impl Window<'_> {
         self.connection.query_row(&sql, [], |row| row.get(0)).map_err(|cause| self.error("read failures", &cause))
     }
 
+    /// What is left out because it failed for good: how many GUIDs, by kind, most first.
+    ///
+    /// # Errors
+    /// As [`Window::count_pending_rows`].
+    pub fn left_alone(&self, shape: &Shape, selection: &Selection) -> Result<Vec<(String, u64)>> {
+        if !selection.skip_failed || !self.has_failures()? {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT kind::VARCHAR, count(*) FROM {failure} WHERE source_image_id IN (SELECT {id} {all} EXCEPT SELECT {id} {wanted}) \
+             GROUP BY 1 ORDER BY 2 DESC, 1",
+            failure = self.quoted(&self.tables.failure),
+            id = shape.id,
+            all = self.pending_sql(shape, selection, false),
+            wanted = self.pending_sql(shape, selection, true),
+        );
+        let read = || {
+            let mut statement = self.connection.prepare(&sql)?;
+            let kinds = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+            kinds.collect()
+        };
+        self.with_room(read).map_err(|cause| self.not_read(selection, &cause))
+    }
+
     /// How many rows are pending.
     ///
     /// # Errors
@@ -165,12 +189,7 @@ impl Window<'_> {
     }
 
     fn not_read(&self, selection: &Selection, cause: &duckdb::Error) -> Error {
-        let error = self.error("read pending", cause);
-        if selection.condition.is_some() {
-            error.with_code(ExitCode::Usage).with_way_out("look at the SQL of --where")
-        } else {
-            error
-        }
+        self.blame("read pending", selection.condition.as_ref(), cause)
     }
 
     fn column_must_be_there(&self, column: &str) -> Result<()> {

@@ -5,9 +5,8 @@ use std::time::{Duration, SystemTime};
 use duckdb::params;
 
 use crate::error::{Error, Result};
-use crate::machine;
-use crate::manifest::{RunManifest, Status, Tally};
-use crate::outcome::{Outcome, Saved};
+use crate::manifest::{RunManifest, Status, Tally, is_dead};
+use crate::outcome::Outcome;
 
 use super::tables::{FAILURE_COLUMNS, MANIFEST_COLUMNS, Name, quote};
 use super::{Shape, Warehouse, Window, micros, plain};
@@ -32,9 +31,6 @@ pub struct RunEnd {
     pub forgive: bool,
 }
 
-/// How long a `running` row may go without news before another run takes it for dead.
-const DAY_MICROS: i64 = 86_400 * 1_000_000;
-
 /// What DuckDB 2.0 remembers of an update until it is committed: for each so many rows of which it touches one, so
 /// many bytes, for a BOOLEAN and a TIMESTAMP (its `UpdateInfo` has room for a whole vector).
 const UNDO: (u64, u64) = (2048, 35_000);
@@ -45,11 +41,20 @@ impl Warehouse {
     /// # Errors
     /// There is no memory for it.
     pub fn stage(&self, batch: &[Outcome]) -> Result<()> {
+        let made = self.connection.execute_batch(
+            "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, ok BOOLEAN DEFAULT true, url VARCHAR, kind VARCHAR, \
+             http_status INTEGER, message VARCHAR, attempts BIGINT, permanent BOOLEAN, finished_at BIGINT)",
+        );
+        made.map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))?;
+        self.stage_more(batch)
+    }
+
+    /// Adds to what is staged already.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn stage_more(&self, batch: &[Outcome]) -> Result<()> {
         let stage = || -> duckdb::Result<()> {
-            self.connection.execute_batch(
-                "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, ok BOOLEAN DEFAULT true, url VARCHAR, kind VARCHAR, \
-                 http_status INTEGER, message VARCHAR, attempts BIGINT, permanent BOOLEAN, finished_at BIGINT)",
-            )?;
             let (good, bad): (Vec<_>, Vec<_>) = batch.iter().partition(|outcome| outcome.result.is_ok());
             // Most are good, and of those nothing but the id is asked for.
             let mut rows =
@@ -170,20 +175,24 @@ impl Window<'_> {
         Ok(())
     }
 
-    /// Closes the rows of dead runs where a run has nothing to do itself; writes nothing where there are none.
+    /// Whether there are rows of dead runs to be closed.
+    ///
+    /// # Errors
+    /// The warehouse cannot be read.
+    pub fn has_dead_runs(&self, own: &OwnTables, run: &RunManifest) -> Result<bool> {
+        if self.columns(&own.manifest)?.is_empty() {
+            return Ok(false);
+        }
+        Ok(!self.dead_runs(&self.quoted(&own.manifest), run, None, micros(SystemTime::now()))?.is_empty())
+    }
+
+    /// Closes the rows of dead runs where a run has nothing to do itself.
     ///
     /// # Errors
     /// The warehouse cannot be written.
     pub fn close_dead_runs(&self, own: &OwnTables, run: &RunManifest) -> Result<()> {
-        let manifest = self.quoted(&own.manifest);
-        if self.columns(&own.manifest)?.is_empty() {
-            return Ok(());
-        }
-        let now = micros(SystemTime::now());
+        let (manifest, now) = (self.quoted(&own.manifest), micros(SystemTime::now()));
         let dead = self.dead_runs(&manifest, run, None, now)?;
-        if dead.is_empty() {
-            return Ok(());
-        }
         self.transaction("close dead runs", || self.abandon(&manifest, &dead, now))
     }
 
@@ -204,14 +213,33 @@ impl Window<'_> {
             let rows = statement.query_map([], |row| {
                 let (id, host, pid): (String, Option<String>, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
                 let (its_dest, updated): (Option<String>, Option<i64>) = (row.get(3)?, row.get(4)?);
-                let gone = host.as_deref() == Some(&run.host) && !pid.is_some_and(machine::is_alive);
                 let ours = dest.is_some() && its_dest.as_deref() == dest;
-                let old = updated.is_none_or(|updated| updated < now - DAY_MICROS);
-                Ok((gone || ours || old).then_some(id))
+                let silent = updated.map(|updated| Duration::from_micros(now.saturating_sub(updated).unsigned_abs()));
+                Ok((ours || is_dead(host.as_deref(), pid, silent, &run.host)).then_some(id))
             })?;
             rows.filter_map(duckdb::Result::transpose).collect()
         };
         query().map_err(|cause| self.error("read runs", &cause))
+    }
+
+    /// Tries whether the table takes what is staged, and takes it back: a rule that every record would break is then known
+    /// before the first request.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn rehearse(&self, shape: &Shape, span: Option<(i64, i64)>) -> Result<()> {
+        let part = span.filter(|_| shape.numbered).map(|(first, last)| shape.between(first, last + 1));
+        let tried = || {
+            self.connection.execute_batch("BEGIN")?;
+            let tried = self.set_done(shape, true, &part.unwrap_or_default());
+            self.connection.execute_batch("ROLLBACK")?;
+            tried
+        };
+        tried().map(drop).map_err(|cause| {
+            let cause = format!("table {} takes no record: {}", self.tables.table, plain(&cause.to_string()));
+            Error::new("warehouse", self.file.display(), cause)
+                .with_way_out(format!("{} and {} must be free to change", self.tables.done, self.tables.updated))
+        })
     }
 
     /// Records a batch that is staged: what succeeded is done, what failed stands in the failures' table, the run's row
@@ -269,8 +297,7 @@ impl Window<'_> {
             let (from, to) = (first + rows * at / parts, first + rows * (at + 1) / parts);
             // Without a span the last one is open: rows that were deleted have made the numbers of the others larger.
             let last = at + 1 == parts && span.is_none();
-            let row = &shape.row;
-            if last { format!(" AND {row} >= {from}") } else { format!(" AND {row} >= {from} AND {row} < {to}") }
+            if last { format!(" AND {} >= {from}", shape.row) } else { shape.between(from, to) }
         };
         Ok((0..parts).map(part).collect())
     }
@@ -390,10 +417,4 @@ impl Window<'_> {
 
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// A GUID staged as good, whatever its story.
-pub(super) fn claimed(id: Box<str>) -> Outcome {
-    let result = Ok(Saved { bytes: 0, reused: true });
-    Outcome { id, url: None, attempts: 0, spent: Duration::ZERO, finished_at: SystemTime::now(), result }
 }

@@ -95,10 +95,10 @@ impl Window<'_> {
             }
             Ok(standing)
         };
-        self.with_room(query).map_err(|cause| self.error("read status", &cause))
+        self.with_room(query).map_err(|cause| self.blame("read status", condition, &cause))
     }
 
-    /// The latest runs, newest first; none where no run was ever recorded.
+    /// The latest runs, newest first, and before them those whose row says that they are under way; none where no run was ever recorded.
     ///
     /// # Errors
     /// The warehouse cannot be read.
@@ -110,7 +110,8 @@ impl Window<'_> {
             "SELECT run_id::VARCHAR, {}, {}, {}, status::VARCHAR, {}, url, dest, extension, fanout::BIGINT, host, pid::BIGINT, \
              version, error, {expect}, coalesce((epoch_us(updated_at) - epoch_us(started_at)) / 1000000.0, 0)::DOUBLE, \
              coalesce(({} - epoch_us(coalesce(updated_at, started_at))) / 1000000.0, 0)::DOUBLE \
-             FROM {} ORDER BY started_at DESC, run_id DESC LIMIT {most}",
+             FROM {} QUALIFY status = 'running' OR row_number() OVER (ORDER BY started_at DESC, run_id DESC) <= {most} \
+             ORDER BY started_at DESC, run_id DESC",
             time("started_at"),
             time("updated_at"),
             time("finished_at"),

@@ -2,6 +2,8 @@
 //!
 //! Names are quoted as identifiers, never pasted. What does not fit is said before anything is written.
 
+use std::fmt::Display;
+
 use crate::error::{Error, Result};
 
 use super::Window;
@@ -128,6 +130,13 @@ pub struct Shape {
     pub(super) row: String,
     /// DuckDB's own numbers of rows can be had, by which it finds a row without reading the table.
     pub(super) numbered: bool,
+}
+
+impl Shape {
+    /// Narrows a statement down to these rows, the last one excluded.
+    pub(super) fn between(&self, first: impl Display, end: impl Display) -> String {
+        format!(" AND {row} >= {first} AND {row} < {end}", row = self.row)
+    }
 }
 
 /// One column of a table.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use duckdb::{Connection, params};
 
 use crate::error::{Error, Result};
+use crate::outcome::Outcome;
 
 use super::{Shape, Warehouse, Window, plain};
 
@@ -101,7 +102,7 @@ impl Warehouse {
         if ids.is_empty() {
             return Ok(());
         }
-        let batch: Vec<_> = ids.iter().map(|id| super::record::claimed(id.clone())).collect();
+        let batch: Vec<_> = ids.iter().map(|id| Outcome::claimed(id.clone())).collect();
         self.stage(&batch)?;
         self.write(patience, |window| window.correct(shape, to_done))
     }
