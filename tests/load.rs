@@ -1,7 +1,7 @@
 //! `load`: from a list of GUIDs, in whatever file it comes, to a warehouse that `fetch` takes.
 
 use crate::support::env::quoted;
-use crate::support::{Cmd, Env, Origin, guid, guids, python};
+use crate::support::{Cmd, Env, Origin, duckdbs, guid, guids};
 
 fn load(env: &Env, name: &str) -> Cmd {
     env.toller(["load", "--warehouse"]).arg(env.warehouse()).arg(name)
@@ -152,10 +152,10 @@ fn a_new_warehouse_is_readable_by_duckdb_1_0() {
     let bytes = std::fs::read(env.warehouse()).unwrap();
     assert_eq!(&bytes[8..12], b"DUCK");
     assert_eq!(u64::from_le_bytes(bytes[12..20].try_into().unwrap()), 64);
-    let Some((python, version)) = python() else { return };
+    let Some(old) = duckdbs().iter().find(|old| old.version.starts_with("1.")) else { return };
     let read = "import duckdb, sys; print(duckdb.connect(sys.argv[1]).execute('FROM dim_image').fetchall())";
-    let out = env.program(python).args(["-c", read]).arg(env.warehouse()).run().expect(0);
-    assert!(out.stdout.starts_with("[('a', "), "DuckDB {version}: {}", out.report());
+    let out = old.python(&env, read).arg(env.warehouse()).run().expect(0);
+    assert!(out.stdout.starts_with("[('a', "), "DuckDB {}: {}", old.version, out.report());
 }
 
 #[test]

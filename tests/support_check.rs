@@ -2,7 +2,7 @@
 //! here through a bare socket, without toller.
 
 use crate::support::reply::CHUNK;
-use crate::support::{End, Env, Origin, Reply, guid, guids, image_for, python};
+use crate::support::{End, Env, Origin, Reply, duckdbs, guid, guids, image_for};
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -69,10 +69,10 @@ fn an_env_reads_back_what_it_wrote_and_can_lock_others_out() {
     env.sql("UPDATE dim_image SET thumb_downloaded = NULL WHERE source_image_id = 'a'");
     let rows = env.query("SELECT source_image_id, thumb_downloaded FROM dim_image ORDER BY 1");
     assert_eq!(rows, [["a", "NULL"], ["it's", "false"]]);
-    let Some((python, _)) = python() else { return };
+    let Some(old) = duckdbs().first() else { return };
     let open = "import duckdb, sys; duckdb.connect(sys.argv[1], read_only=True)";
     let other = env.occupy();
-    let locked_out = env.program(python).args(["-c", open]).arg(env.warehouse()).run();
+    let locked_out = old.python(&env, open).arg(env.warehouse()).run();
     locked_out.expect(1).stderr_has("lock");
     drop(other);
 }

@@ -1,8 +1,8 @@
 //! Warehouses as they come: ids of other types, other names, other programs' tables, other DuckDBs. toller
 //! touches two columns of the user's table and nothing else in it.
 
-use crate::support::env::{quoted, skipped};
-use crate::support::{Env, Origin, Reply, guid, guids, image_for, python};
+use crate::support::env::quoted;
+use crate::support::{Env, Origin, Reply, guid, guids, image_for};
 use std::collections::BTreeSet;
 
 /// Fetches a table made by `sql` and expects exactly these ids to be done at the end.
@@ -185,29 +185,6 @@ fn a_manifest_table_that_was_named_must_fit() {
     assert!(!out.stderr.contains("started_at,"), "it has that one: {}", out.report());
     assert_eq!(origin.connections(), 0);
     assert_eq!(env.value("SELECT count(*) FROM runs"), "0");
-}
-
-#[test]
-fn a_warehouse_of_an_older_duckdb_stays_readable_there() {
-    let Some((python, version)) = python() else { return };
-    if !version.starts_with("1.") {
-        skipped(&format!("this Python has DuckDB {version}, not a 1.x"));
-        return;
-    }
-    let guids = guids(5);
-    let (env, origin) = (Env::new(), Origin::start());
-    let make = "import duckdb, sys
-c = duckdb.connect(sys.argv[1])
-c.execute('CREATE TABLE dim_image (source_image_id VARCHAR, thumb_downloaded BOOLEAN, updated_at TIMESTAMP)')
-c.executemany('INSERT INTO dim_image VALUES (?, false, NULL)', [[g] for g in sys.argv[2:]])";
-    env.program(python).args(["-c", make]).arg(env.warehouse()).args(&guids).run().expect(0);
-    env.fetch(&origin).run().expect(0);
-    let read = "import duckdb, sys
-c = duckdb.connect(sys.argv[1])
-print(c.execute('SELECT count(*) FROM dim_image WHERE thumb_downloaded').fetchone()[0])
-print(c.execute('SELECT status, fetched FROM run_manifest').fetchall())";
-    let out = env.program(python).args(["-c", read]).arg(env.warehouse()).run().expect(0);
-    assert_eq!(out.stdout, "5\n[('complete', 5)]\n");
 }
 
 #[test]

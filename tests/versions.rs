@@ -1,8 +1,7 @@
 //! Warehouses of older DuckDBs, made and read back by those DuckDBs themselves: whatever toller did with a file, its
 //! owner opens it with the same program as before, with its indexes and keys.
 
-use crate::support::env::{OldDuckDb, duckdbs};
-use crate::support::{Env, Origin, Reply, guids, small_image_for};
+use crate::support::{Env, OldDuckDb, Origin, Reply, duckdbs, guids, small_image_for};
 
 /// Tables as people have them. Each gets the same rows.
 const TABLES: [(&str, &str); 3] = [
@@ -31,7 +30,7 @@ for sql in sys.argv[2].split(';;'):
     rows = c.execute(sql).fetchall()
 print(rows)
 c.close()";
-    let python = env.program(&old.python).env("PYTHONPATH", &old.path).args(["-c", script]);
+    let python = old.python(env, script);
     python.arg(env.path(file)).arg(sql).run().expect(0).stdout
 }
 

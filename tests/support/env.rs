@@ -277,10 +277,17 @@ pub fn skipped(why: &str) {
 /// A DuckDB as others have it.
 #[derive(Debug)]
 pub struct OldDuckDb {
-    pub python: String,
+    python: String,
     /// The folder of its package, for `PYTHONPATH`.
-    pub path: String,
+    path: String,
     pub version: String,
+}
+
+impl OldDuckDb {
+    /// Its Python with this script.
+    pub fn python(&self, env: &Env, script: &str) -> Cmd {
+        env.program(&self.python).env("PYTHONPATH", &self.path).args(["-c", script])
+    }
 }
 
 /// The DuckDBs in the folders that `$TOLLER_TEST_DUCKDBS` lists, separated by colons, each made by
@@ -303,23 +310,4 @@ pub fn duckdbs() -> &'static [OldDuckDb] {
         skipped("no older DuckDBs; TOLLER_TEST_DUCKDBS may name some");
     }
     found
-}
-
-/// A Python that has the package `duckdb`: `$TOLLER_TEST_PYTHON` or `python3`. Without one the test that asks
-/// says so and passes.
-pub fn python() -> Option<(&'static str, &'static str)> {
-    static FOUND: OnceLock<Option<(String, String)>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        let named = std::env::var("TOLLER_TEST_PYTHON").ok();
-        named.into_iter().chain(["python3".to_owned()]).find_map(|python| {
-            let version = "import duckdb; print(duckdb.__version__)";
-            let out = Command::new(&python).args(["-c", version]).output().ok()?;
-            let version = String::from_utf8(out.stdout).ok()?.trim().to_owned();
-            (out.status.success() && !version.is_empty()).then_some((python, version))
-        })
-    });
-    if found.is_none() {
-        skipped("no python3 with the package duckdb; TOLLER_TEST_PYTHON may name one");
-    }
-    found.as_ref().map(|(python, version)| (python.as_str(), version.as_str()))
 }

@@ -13,7 +13,7 @@ pub mod wire;
 
 pub use certs::Tls;
 pub use command::{Cmd, Out, Running};
-pub use env::{Env, eventually, python};
+pub use env::{Env, OldDuckDb, duckdbs, eventually};
 pub use origin::{Origin, PATIENCE};
 pub use pictures::{guid, guids, image_for, small_image_for};
 pub use proxy::Proxy;
