@@ -1,17 +1,26 @@
-//! Making and extending a warehouse from the files that its owner has, through DuckDB's own readers.
+//! Making and extending a warehouse from the lists that its owner has.
+//!
+//! A list is first read into a table of the connection's own, [`incoming`], where nothing is lost or changed: text
+//! by toller's own readers, which never guess, and Parquet by DuckDB's. From there it goes into the user's table.
 
-use std::io::BufRead;
+mod delimited;
+mod incoming;
+mod insert;
+mod json;
+mod looks;
+mod parquet;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use duckdb::params;
-
 use crate::error::{Error, Result};
-use crate::input;
+use crate::input::{self, Lines};
 use crate::machine;
 
-use super::tables::{Column, quote, text, type_of};
 use super::{Access, Effort, MEMORY, Tables, Warehouse, Window};
+
+use incoming::Incoming;
+use looks::Heading;
 
 /// One file of GUIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +38,34 @@ enum Format {
     Lines,
 }
 
+/// Whether the first line of a CSV or TSV says what its columns are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HasHeader {
+    /// It does where it holds the id column's name.
+    Auto,
+    /// It does.
+    Yes,
+    /// It is a line like the others.
+    No,
+}
+
 /// What a load did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadReport {
+    /// Entries in the lists.
+    pub lines: u64,
     /// Rows added to the table.
     pub added: u64,
+    /// Entries that were in the table, or came before.
+    pub known: u64,
+    /// Entries without a GUID.
+    pub empty: u64,
     /// Rows in the table now.
     pub total: u64,
     /// The file was made.
     pub made: bool,
+    /// What the user should know about the lists.
+    pub notices: Vec<String>,
 }
 
 impl Source {
@@ -56,27 +84,51 @@ impl Source {
         Self { path, format }
     }
 
-    /// The file as something to select from; the id column, once known, stays text, so that no zero before a
-    /// number is lost.
-    fn relation(&self, id: Option<&str>) -> String {
-        // A name is a name: DuckDB would take these characters for a pattern.
-        let path: String = self.path.to_string_lossy().chars().fold(String::new(), |mut path, c| {
-            if matches!(c, '*' | '?' | '[') {
-                path.extend(['[', c, ']']);
-            } else {
-                path.push(c);
-            }
-            path
-        });
-        let path = text(&path);
-        let types = id.map(|id| format!(", types = {{{}: 'VARCHAR'}}", text(id))).unwrap_or_default();
-        match self.format {
-            Format::Csv => format!("read_csv({path}, header = true{types})"),
-            Format::Tsv => format!("read_csv({path}, header = true, delim = '\t'{types})"),
-            Format::Parquet => format!("read_parquet({path})"),
-            Format::Json => format!("read_json({path})"),
-            Format::Lines => "temp.line".into(),
+    /// An error about this file.
+    fn fault(&self, cause: impl std::fmt::Display) -> Error {
+        Error::new("load", self.path.display(), cause)
+    }
+
+    /// Asked before anything is begun.
+    fn must_be_readable(&self) -> Result<()> {
+        if self.path == Path::new("-") {
+            return Ok(());
         }
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.is_dir() => Err(self.fault("it is a folder")),
+            Ok(_) => Ok(()),
+            Err(cause) => Err(self.fault(cause)),
+        }
+    }
+
+    fn read(&self, incoming: &mut Incoming<'_>, header: HasHeader) -> Result<()> {
+        match self.format {
+            Format::Csv | Format::Tsv => delimited::read(self, incoming, header),
+            Format::Parquet => parquet::read(self, incoming),
+            Format::Json => json::read(self, incoming),
+            Format::Lines => self.read_lines(incoming),
+        }
+    }
+
+    fn read_lines(&self, incoming: &mut Incoming<'_>) -> Result<()> {
+        let mut lines = Lines::new(input::open(&self.path).map_err(|cause| self.fault(cause))?);
+        let mut heading = None;
+        let fault = |cause: &dyn std::fmt::Display| self.fault(cause);
+        incoming.begin(&[]).map_err(|cause| fault(&cause))?;
+        while let Some(line) = lines.next_line().map_err(|cause| fault(&cause))? {
+            if line.trim().is_empty() {
+                incoming.blank += 1;
+                continue;
+            }
+            heading.get_or_insert_with(|| Heading::new(line)).compare(line);
+            incoming.append(&[Some(line)]).map_err(|cause| fault(&cause))?;
+        }
+        if let Some(name) = heading.as_ref().and_then(Heading::name) {
+            incoming.notices.push(format!(
+                "its first line, {name}, looks like a header, but was taken for a GUID as plain text has none; in a file whose name ends in .csv it would be one"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -85,140 +137,80 @@ impl Source {
 ///
 /// # Errors
 /// A source or the warehouse that cannot be used; then nothing is added.
-pub fn load(file: &Path, tables: &Tables, sources: &[Source], patience: Duration) -> Result<LoadReport> {
-    for source in sources.iter().filter(|source| source.path != Path::new("-")) {
-        std::fs::metadata(&source.path).map_err(|cause| Error::new("load", source.path.display(), cause))?;
-    }
+pub fn load(
+    file: &Path,
+    tables: &Tables,
+    sources: &[Source],
+    header: HasHeader,
+    patience: Duration,
+) -> Result<LoadReport> {
+    sources.iter().try_for_each(Source::must_be_readable)?;
     let made = !file.exists();
     // Sorting out duplicates among millions takes more memory than a run is given.
-    let warehouse =
-        Warehouse::start(file.to_owned(), tables.clone(), (machine::memory() / 2).max(MEMORY), Effort::Alone)?;
-    let access = if made { Access::Make } else { Access::Write };
+    let memory = (machine::memory() / 2).max(MEMORY);
+    let (warehouse, access) = if made {
+        (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Make)
+    } else {
+        super::must_be_warehouse(file)?;
+        (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Write)
+    };
     let Some(window) = warehouse.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
     let mut report = LoadReport { made, ..LoadReport::default() };
     // Asked before it begins, because asking for a table that is not there ends a transaction.
     let mut exists = !window.columns(&tables.table)?.is_empty();
-    window.run("load", "BEGIN")?;
+    if exists {
+        // What `fetch` would not take is better known before it is filled.
+        window.shape()?;
+    }
+    window.run("BEGIN")?;
     for source in sources {
-        report.added += window.add(source, exists)?;
+        window.add(source, header, exists, &mut report)?;
         exists = true;
     }
-    window.run("load", "COMMIT")?;
-    let count = format!("SELECT count(*) FROM {}", tables.table.quoted());
-    let total: duckdb::Result<i64> = window.connection.query_row(&count, [], |row| row.get(0));
-    report.total = total.map_err(|cause| window.error("load", &cause))?.unsigned_abs();
+    window.run("COMMIT")?;
+    report.total = window.size()?;
     window.close()?;
     Ok(report)
 }
 
 impl Window<'_> {
-    fn run(&self, operation: &str, sql: &str) -> Result<()> {
-        self.connection.execute_batch(sql).map_err(|cause| self.error(operation, &cause))
+    fn run(&self, sql: &str) -> Result<()> {
+        self.connection.execute_batch(sql).map_err(|cause| self.error("load", &cause))
     }
 
-    fn add(&self, source: &Source, exists: bool) -> Result<u64> {
-        let fault = |cause: &duckdb::Error| Error::new("load", source.path.display(), super::plain(&cause.to_string()));
-        if source.format == Format::Lines {
-            self.read_lines(&source.path)?;
+    fn size(&self) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM {}", self.tables.table.quoted());
+        let count: duckdb::Result<i64> = self.connection.query_row(&sql, [], |row| row.get(0));
+        count.map(i64::unsigned_abs).map_err(|cause| self.error("load", &cause))
+    }
+
+    fn add(&self, source: &Source, header: HasHeader, exists: bool, report: &mut LoadReport) -> Result<()> {
+        let target = if exists { Some(self.columns(&self.tables.table)?) } else { None };
+        let mut incoming = Incoming::new(self.connection, self.tables, target);
+        source.read(&mut incoming, header)?;
+        let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
+        incoming.end().map_err(|cause| fault(&cause))?;
+        let there = incoming.count().map_err(|cause| fault(&cause))?;
+        if there.lines == 0 {
+            incoming.notices.push("there is nothing in it".into());
         }
-        let columns = self.describe(&source.relation(None)).map_err(|cause| fault(&cause))?;
-        let id = self.id_column(source, &columns)?;
-        let columns = self.describe(&source.relation(Some(&id))).map_err(|cause| fault(&cause))?;
+        incoming.notices.extend(looks::strange(&incoming, self, exists).map_err(|cause| fault(&cause))?);
         if !exists {
-            self.make_table(&columns, &id).map_err(|cause| fault(&cause))?;
-        }
-        let added = self.insert(source, &columns, &id)?;
-        added.map(|added| added as u64).map_err(|cause| fault(&cause))
-    }
-
-    fn read_lines(&self, path: &Path) -> Result<()> {
-        let fault = |cause: &dyn std::fmt::Display| Error::new("load", path.display(), cause);
-        let lines = input::open(path).map_err(|cause| fault(&cause))?;
-        let sql = "CREATE OR REPLACE TEMP TABLE line (guid VARCHAR)";
-        self.connection.execute_batch(sql).map_err(|cause| fault(&cause))?;
-        let mut rows =
-            self.connection.appender_to_catalog_and_db("line", "temp", "main").map_err(|cause| fault(&cause))?;
-        for (number, line) in lines.lines().enumerate() {
-            let line = line.map_err(|cause| fault(&format!("line {}: {cause}", number + 1)))?;
-            let guid = line.strip_suffix('\r').unwrap_or(&line);
-            if !guid.is_empty() {
-                rows.append_row(params![guid]).map_err(|cause| fault(&cause))?;
+            if source.format != Format::Parquet {
+                self.type_columns(&mut incoming).map_err(|cause| fault(&cause))?;
             }
+            self.make_table(&incoming.columns).map_err(|cause| fault(&cause))?;
         }
-        rows.flush().map_err(|cause| fault(&cause))
-    }
-
-    fn describe(&self, relation: &str) -> duckdb::Result<Vec<Column>> {
-        let mut statement = self.connection.prepare(&format!("DESCRIBE FROM {relation}"))?;
-        let rows = statement.query_map([], |row| Ok(Column { name: row.get(0)?, kind: row.get(1)?, key: false }))?;
-        rows.collect()
-    }
-
-    /// Which of a source's columns holds the GUIDs: the one of that name, or the only one.
-    fn id_column(&self, source: &Source, columns: &[Column]) -> Result<String> {
-        let wanted = &self.tables.id;
-        match columns.iter().find(|column| column.name.eq_ignore_ascii_case(wanted)) {
-            Some(column) => Ok(column.name.clone()),
-            None if columns.len() == 1 => Ok(columns[0].name.clone()),
-            None => {
-                let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-                let cause = format!("no column {wanted}");
-                Err(Error::new("load", source.path.display(), cause)
-                    .with_way_out(format!("its columns are {}; name one with --id-column", names.join(", "))))
-            }
+        let places = self.places(&incoming)?;
+        if let Some(cause) = self.misfit(&incoming, &places).map_err(|cause| fault(&cause))? {
+            return Err(source.fault(cause));
         }
-    }
-
-    fn make_table(&self, columns: &[Column], id: &str) -> duckdb::Result<()> {
-        let tables = self.tables;
-        let own =
-            |name: &str| [&tables.id, &tables.done, &tables.updated].iter().any(|own| own.eq_ignore_ascii_case(name));
-        let id_type = type_of(columns, id).unwrap_or("VARCHAR");
-        let mut parts = vec![format!("{} {id_type}", quote(&tables.id))];
-        parts.extend(
-            columns
-                .iter()
-                .filter(|column| column.name != id && !own(&column.name))
-                .map(|column| format!("{} {}", quote(&column.name), column.kind)),
-        );
-        parts.push(format!("{} BOOLEAN DEFAULT false", quote(&tables.done)));
-        parts.push(format!("{} TIMESTAMP", quote(&tables.updated)));
-        self.connection.execute_batch(&format!("CREATE TABLE {} ({})", tables.table.quoted(), parts.join(", ")))
-    }
-
-    fn insert(&self, source: &Source, columns: &[Column], id: &str) -> Result<duckdb::Result<usize>> {
-        let tables = self.tables;
-        let table = tables.table.quoted();
-        let target = self.columns(&tables.table)?;
-        let Some(id_type) = type_of(&target, &tables.id) else {
-            let cause = format!("no column {} in {}", tables.id, tables.table);
-            return Err(Error::new("load", self.file.display(), cause).with_way_out("name one with --id-column"));
-        };
-        // A source's own time and done columns are taken too, where it has them.
-        let shared: Vec<_> = columns
-            .iter()
-            .map(|column| &column.name)
-            .filter(|name| *name != id && !name.eq_ignore_ascii_case(&tables.id))
-            .filter_map(|name| Some((quote(name), type_of(&target, name)?)))
-            .collect();
-        let names: String = shared.iter().map(|(name, _)| format!(", {name}")).collect();
-        let values: String = shared.iter().map(|(name, kind)| format!(", {name}::{kind}")).collect();
-        let (own, id, done) = (quote(&tables.id), quote(id), quote(&tables.done));
-        // A row that says nothing of it is pending.
-        let (fill, filled) = if shared.iter().any(|(name, _)| name.eq_ignore_ascii_case(&done)) {
-            (String::new(), "")
-        } else {
-            (format!(", {done}"), ", false")
-        };
-        Ok(self.connection.execute(
-            &format!(
-                "INSERT INTO {table} ({own}{names}{fill}) SELECT {id}::{id_type}{values}{filled} FROM (SELECT *, row_number() OVER () AS toller_order \
-                 FROM {relation} WHERE {id} IS NOT NULL AND {id}::VARCHAR <> '') \
-                 WHERE {id}::{id_type} NOT IN (SELECT {own} FROM {table} WHERE {own} IS NOT NULL) \
-                 QUALIFY row_number() OVER (PARTITION BY {id}::{id_type} ORDER BY toller_order) = 1 ORDER BY toller_order",
-                relation = source.relation(Some(id.trim_matches('"'))),
-            ),
-            [],
-        ))
+        let added = self.insert(&places, there.ids).map_err(|cause| fault(&cause))?;
+        report.lines += there.lines;
+        report.added += added;
+        report.known += there.ids - added;
+        report.empty += there.lines - there.ids;
+        report.notices.extend(incoming.notices.iter().map(|notice| format!("{}: {notice}", source.path.display())));
+        Ok(())
     }
 }
