@@ -229,9 +229,23 @@ pub struct Load {
     /// Files of GUIDs; - is standard input, one GUID a line
     #[arg(value_name = "GUIDS", required = true)]
     pub sources: Vec<PathBuf>,
+    /// Whether the first line of a CSV or TSV is a header; auto: where it holds the id column's name
+    #[arg(long, value_name = "WHETHER", default_value = "auto")]
+    pub has_header: HeaderArg,
     /// One JSON object on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// `--has-header`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HeaderArg {
+    /// Where it holds the id column's name
+    Auto,
+    /// It is one
+    Yes,
+    /// It is an entry like the others
+    No,
 }
 
 /// How files are called: for the commands that can also take it from the last run.

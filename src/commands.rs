@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::report::{self, FetchReport, LoadSummary, Running, StatusReport, grouped, left_alone};
 use crate::run::{self, Ended, Watch};
 use crate::stop::Stop;
-use crate::store::{self, Share, Store};
+use crate::store::{self, Making, Share, Store};
 use crate::warehouse::{self, Effort, PendingRow, Selection, Source, UrlSource, Warehouse};
 use crate::worker::Tools;
 use crate::{merge, pending, pipe, verify};
@@ -196,12 +196,16 @@ fn status(args: cli::Status) -> Result<ExitCode> {
 fn load(args: cli::Load) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let sources: Vec<_> = args.sources.into_iter().map(Source::new).collect();
-    let new = !place.file.exists();
-    let loaded = warehouse::load(&place.file, &place.tables, &sources, place.lock_wait);
-    if loaded.is_err() && new {
-        store::discard_warehouse(&place.file);
-    }
-    let summary = LoadSummary::new(&loaded?);
+    let header = args.has_header.into();
+    warehouse::may_be_warehouse(&place.file)?;
+    // What is not there yet is made beside its place, and gets its name when it is whole.
+    let making = Making::begin(&place.file, place.lock_wait)?;
+    let file = making.as_ref().map_or(place.file.as_path(), Making::file);
+    let loaded = warehouse::load(file, &place.tables, &sources, header, place.lock_wait);
+    let report = loaded.map_err(|error| error.about(file, &place.file))?;
+    making.map_or(Ok(()), Making::publish)?;
+    report.notices.iter().for_each(|notice| report::print_notice(notice));
+    let summary = LoadSummary::new(&report);
     report::show(&summary, args.json, |summary| summary.text())?;
     Ok(ExitCode::Done)
 }

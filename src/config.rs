@@ -7,14 +7,14 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{ExpectArg, LayoutArgs, OriginArgs, Origins, ProgressArg, WarehouseArgs};
+use crate::cli::{ExpectArg, HeaderArg, LayoutArgs, OriginArgs, Origins, ProgressArg, WarehouseArgs};
 use crate::error::{Error, Result};
 use crate::guid::{Guid, PLACEHOLDER, Shard, UrlTemplate};
 use crate::origin::{self, Proxies, Roots, parse_url};
 use crate::progress::Style;
 use crate::run;
 use crate::store::Layout;
-use crate::warehouse::{Name, Tables, UrlSource};
+use crate::warehouse::{HasHeader, Name, Tables, UrlSource};
 use crate::worker::Expect;
 
 /// Above so many workers toller warns: most origins would call it rude.
@@ -55,6 +55,16 @@ impl WarehouseConfig {
         };
         let lock_wait = seconds("--lock-wait", args.lock_wait, 0.0)?;
         Ok(Self { file: args.warehouse, tables, lock_wait })
+    }
+}
+
+impl From<HeaderArg> for HasHeader {
+    fn from(arg: HeaderArg) -> Self {
+        match arg {
+            HeaderArg::Auto => Self::Auto,
+            HeaderArg::Yes => Self::Yes,
+            HeaderArg::No => Self::No,
+        }
     }
 }
 

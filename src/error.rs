@@ -80,6 +80,13 @@ impl Error {
         self
     }
 
+    /// The same about a path under the name that its user knows.
+    #[must_use]
+    pub fn about(mut self, path: &std::path::Path, known: &std::path::Path) -> Self {
+        self.cause = self.cause.replace(&path.display().to_string(), &known.display().to_string());
+        self
+    }
+
     /// The exit code it asks for.
     #[must_use]
     pub fn code(&self) -> ExitCode {

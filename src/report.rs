@@ -275,7 +275,10 @@ impl StatusReport {
 #[derive(Debug, Serialize)]
 #[allow(missing_docs, reason = "each field is what its name says")]
 pub struct LoadSummary {
+    pub lines: u64,
     pub added: u64,
+    pub known: u64,
+    pub empty: u64,
     pub total: u64,
     pub made: bool,
 }
@@ -284,14 +287,20 @@ impl LoadSummary {
     /// Takes the counts.
     #[must_use]
     pub fn new(report: &LoadReport) -> Self {
-        Self { added: report.added, total: report.total, made: report.made }
+        let LoadReport { lines, added, known, empty, total, made, .. } = *report;
+        Self { lines, added, known, empty, total, made }
     }
 
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
         let made = if self.made { ", in a new warehouse" } else { "" };
-        format!("{} images added, {} in all{made}\n", grouped(self.added), grouped(self.total))
+        let mut text = format!("{} images added, {} in all{made}\n", grouped(self.added), grouped(self.total));
+        let rows = [(self.known, "were there already, or came before"), (self.empty, "held no GUID")];
+        for (count, why) in rows.into_iter().filter(|(count, _)| *count > 0) {
+            text.push_str(&format!("  {} of {} entries {why}\n", grouped(count), grouped(self.lines)));
+        }
+        text
     }
 }
 

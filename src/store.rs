@@ -4,6 +4,8 @@
 //! it; a batch is made durable before anybody records it. The destination's lock keeps two fetches apart.
 //! Only this file writes to disk. It does not know what an image is, and nothing of HTTP or DuckDB.
 
+mod making;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
@@ -14,6 +16,8 @@ use crate::error::{Error, ExitCode, Result};
 use crate::guid::Guid;
 use crate::machine::host;
 use crate::outcome::{Failure, Kind};
+
+pub use making::Making;
 
 /// toller's own folder in a destination.
 pub const OWN_FOLDER: &str = ".toller";
@@ -337,16 +341,6 @@ pub fn leftovers(dest: &Path) -> u64 {
         if living { 0 } else { files.flatten().filter(|file| file.file_name() != LOCK).count() as u64 }
     };
     entries.flatten().filter(|entry| entry.file_name() != CORRUPT_FOLDER).map(|entry| files(entry.path())).sum()
-}
-
-/// Removes what an unsuccessful `load` has begun.
-pub fn discard_warehouse(file: &Path) {
-    for suffix in ["", ".wal"] {
-        let mut path = file.as_os_str().to_owned();
-        path.push(suffix);
-        // Best effort: the error that led here is the one to report.
-        let _ = fs::remove_file(path);
-    }
 }
 
 /// Keeps a stream in a file without a name, which goes away with the handle.

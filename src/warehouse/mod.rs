@@ -7,6 +7,7 @@ mod condition;
 mod load;
 mod merge;
 mod pending;
+mod place;
 mod record;
 mod report;
 mod tables;
@@ -22,9 +23,10 @@ use crate::error::{Error, ExitCode, Result};
 use crate::machine;
 
 pub use condition::Condition;
-pub use load::{LoadReport, Source, load};
+pub use load::{HasHeader, LoadReport, Source, load};
 pub use merge::Merged;
 pub use pending::{PendingRow, Repeats, Selection, UrlSource};
+pub use place::{may_be_warehouse, must_be_warehouse};
 pub use record::{OwnTables, RunEnd};
 pub use report::{RunRow, Standing};
 pub use tables::{Name, Shape, Tables};
@@ -112,7 +114,7 @@ impl Warehouse {
     /// # Errors
     /// There is no such file.
     pub fn new(file: PathBuf, tables: Tables, effort: Effort) -> Result<Self> {
-        must_exist(&file)?;
+        must_be_warehouse(&file)?;
         Self::start(file, tables, MEMORY, effort)
     }
 

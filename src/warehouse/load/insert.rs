@@ -1,0 +1,140 @@
+//! From what came in to the user's table: each id once, nothing that does not fit.
+
+use crate::error::Result;
+
+use super::super::Window;
+use super::super::tables::{Column, quote, type_of};
+use super::incoming::{Incoming, TABLE};
+
+/// So much of a value is shown.
+const SHOWN: usize = 80;
+/// What a column of text may be instead.
+const TYPES: [&str; 5] = ["BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP"];
+
+impl Window<'_> {
+    /// Gives each column of text the type in which every one of its values reads as it was written, if there is one.
+    pub(super) fn type_columns(&self, incoming: &mut Incoming<'_>) -> duckdb::Result<()> {
+        let any = |n: usize, condition: &str| {
+            let sql =
+                format!("SELECT count(*) FROM (SELECT 1 FROM {TABLE} WHERE c{n} IS NOT NULL AND {condition} LIMIT 1)");
+            self.connection.query_row(&sql, [], |row| row.get::<_, u64>(0)).map(|count| count > 0)
+        };
+        for (n, column) in incoming.columns.iter_mut().enumerate().map(|(n, column)| (n + 1, column)) {
+            if column.kind != "VARCHAR" || !any(n, "true")? {
+                continue;
+            }
+            for kind in TYPES {
+                if !any(n, &changes(n, kind))? {
+                    column.kind = kind.into();
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the user's table: the id, the columns that came with it, and toller's two.
+    pub(super) fn make_table(&self, columns: &[Column]) -> duckdb::Result<()> {
+        let tables = self.tables;
+        let own = |name: &str| [&tables.done, &tables.updated].iter().any(|own| own.eq_ignore_ascii_case(name));
+        let others = columns.iter().filter(|column| !own(&column.name));
+        let others: String = others.map(|column| format!(", {} {}", quote(&column.name), column.kind)).collect();
+        self.connection.execute_batch(&format!(
+            "CREATE TABLE {} ({} VARCHAR{others}, {} BOOLEAN DEFAULT false, {} TIMESTAMP)",
+            self.quoted(&tables.table),
+            quote(&tables.id),
+            quote(&tables.done),
+            quote(&tables.updated),
+        ))
+    }
+
+    /// Where each column that came goes: its name for SQL and its type there, the id's first.
+    pub(super) fn places(&self, incoming: &Incoming<'_>) -> Result<Vec<Column>> {
+        let target = self.columns(&self.tables.table)?;
+        let names =
+            std::iter::once(self.tables.id.as_str()).chain(incoming.columns.iter().map(|column| column.name.as_str()));
+        let place = |name: &str| Column {
+            name: quote(name),
+            kind: type_of(&target, name).unwrap_or("VARCHAR").to_owned(),
+            key: false,
+        };
+        Ok(names.map(place).collect())
+    }
+
+    /// The first value that would not be in the table as it was written.
+    pub(super) fn misfit(&self, incoming: &Incoming<'_>, places: &[Column]) -> duckdb::Result<Option<String>> {
+        for (n, place) in places.iter().enumerate() {
+            let own = if n == 0 { "VARCHAR" } else { &incoming.columns[n - 1].kind };
+            let kind = &place.kind;
+            if own == kind || kind == "VARCHAR" {
+                continue;
+            }
+            let number = kind.contains("INT") || kind.starts_with("DECIMAL");
+            let changed = match n {
+                // `007` is another value than 7, but the same key.
+                1.. if kind.ends_with("INT") || kind == "INTEGER" => changes(n, kind),
+                // A cast to a number of fewer places rounds without a word.
+                _ if number => {
+                    format!("TRY_CAST(c{n} AS DOUBLE) IS DISTINCT FROM TRY_CAST(TRY_CAST(c{n} AS {kind}) AS DOUBLE)")
+                }
+                _ => "false".into(),
+            };
+            let sql = format!(
+                "SELECT c{n}::VARCHAR FROM {TABLE} WHERE c{n} IS NOT NULL AND (TRY_CAST(c{n} AS {kind}) IS NULL OR {changed}) \
+                 ORDER BY rowid LIMIT 1"
+            );
+            let mut statement = self.connection.prepare(&sql)?;
+            let mut rows = statement.query([])?;
+            if let Some(row) = rows.next()? {
+                let value: String = row.get(0)?;
+                let shown: String = value.chars().take(SHOWN).collect();
+                return Ok(Some(format!("column {}: {shown} does not fit into {kind}", place.name.trim_matches('"'))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Adds what the table does not have, in the order in which it came.
+    pub(super) fn insert(&self, places: &[Column], ids: u64) -> duckdb::Result<u64> {
+        let table = self.quoted(&self.tables.table);
+        let names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
+        let values: Vec<String> = places.iter().enumerate().map(|(n, place)| format!("c{n}::{}", place.kind)).collect();
+        let (id, guid) = (names[0], &values[0]);
+        // A row that says nothing of it is pending.
+        let done = quote(&self.tables.done);
+        let fill = if names.iter().any(|name| name.eq_ignore_ascii_case(&done)) { None } else { Some(done) };
+        let filled = if fill.is_some() { ", false" } else { "" };
+        let fill = fill.map(|done| format!(", {done}")).unwrap_or_default();
+        self.connection.execute_batch(&format!(
+            "CREATE OR REPLACE TEMP TABLE first AS SELECT min(rowid) AS place FROM {TABLE} WHERE c0 IS NOT NULL GROUP BY {guid}"
+        ))?;
+        let count = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+        let distinct = count("SELECT count(*) FROM temp.main.first")?;
+        let filled_before = count(&format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"))? > 0;
+        let mut only = String::from("c0 IS NOT NULL");
+        if distinct < ids {
+            only.push_str(" AND rowid IN (SELECT place FROM temp.main.first)");
+        }
+        if filled_before {
+            // Whatever collation the column has, ids are told apart by their bytes.
+            let bytes = if places[0].kind == "VARCHAR" { " COLLATE \"binary\"" } else { "" };
+            only.push_str(&format!(" AND {guid} NOT IN (SELECT {id}{bytes} FROM {table} WHERE {id} IS NOT NULL)"));
+        }
+        // A plain scan keeps the order by itself, and sorting millions of rows would take longer than all the rest.
+        let order = if distinct < ids || filled_before { "ORDER BY rowid" } else { "" };
+        let added = self.connection.execute(
+            &format!(
+                "INSERT INTO {table} ({}{fill}) SELECT {}{filled} FROM {TABLE} WHERE {only} {order}",
+                names.join(", "),
+                values.join(", "),
+            ),
+            [],
+        )?;
+        Ok(added as u64)
+    }
+}
+
+/// Whether a value reads otherwise as this type, in SQL.
+fn changes(n: usize, kind: &str) -> String {
+    format!("TRY_CAST(TRY_CAST(c{n} AS {kind}) AS VARCHAR) IS DISTINCT FROM c{n}::VARCHAR")
+}

@@ -1,0 +1,216 @@
+//! Making and extending a warehouse from the lists that its owner has.
+//!
+//! A list is first read into a table of the connection's own, [`incoming`], where nothing is lost or changed: text
+//! by toller's own readers, which never guess, and Parquet by DuckDB's. From there it goes into the user's table.
+
+mod delimited;
+mod incoming;
+mod insert;
+mod json;
+mod looks;
+mod parquet;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::input::{self, Lines};
+use crate::machine;
+
+use super::{Access, Effort, MEMORY, Tables, Warehouse, Window};
+
+use incoming::Incoming;
+use looks::Heading;
+
+/// One file of GUIDs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    path: PathBuf,
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Tsv,
+    Parquet,
+    Json,
+    Lines,
+}
+
+/// Whether the first line of a CSV or TSV says what its columns are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HasHeader {
+    /// It does where it holds the id column's name.
+    Auto,
+    /// It does.
+    Yes,
+    /// It is a line like the others.
+    No,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Entries in the lists.
+    pub lines: u64,
+    /// Rows added to the table.
+    pub added: u64,
+    /// Entries that were in the table, or came before.
+    pub known: u64,
+    /// Entries without a GUID.
+    pub empty: u64,
+    /// Rows in the table now.
+    pub total: u64,
+    /// The file was made.
+    pub made: bool,
+    /// What the user should know about the lists.
+    pub notices: Vec<String>,
+}
+
+impl Source {
+    /// Takes a file for what its name says it is; anything else, and standard input, is plain text.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+        let format = match name.rsplit_once('.').map(|(_, extension)| extension) {
+            Some("csv") => Format::Csv,
+            Some("tsv") => Format::Tsv,
+            Some("parquet" | "pq") => Format::Parquet,
+            Some("json" | "ndjson" | "jsonl") => Format::Json,
+            _ => Format::Lines,
+        };
+        Self { path, format }
+    }
+
+    /// An error about this file.
+    fn fault(&self, cause: impl std::fmt::Display) -> Error {
+        Error::new("load", self.path.display(), cause)
+    }
+
+    /// Asked before anything is begun.
+    fn must_be_readable(&self) -> Result<()> {
+        if self.path == Path::new("-") {
+            return Ok(());
+        }
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.is_dir() => Err(self.fault("it is a folder")),
+            Ok(_) => Ok(()),
+            Err(cause) => Err(self.fault(cause)),
+        }
+    }
+
+    fn read(&self, incoming: &mut Incoming<'_>, header: HasHeader) -> Result<()> {
+        match self.format {
+            Format::Csv | Format::Tsv => delimited::read(self, incoming, header),
+            Format::Parquet => parquet::read(self, incoming),
+            Format::Json => json::read(self, incoming),
+            Format::Lines => self.read_lines(incoming),
+        }
+    }
+
+    fn read_lines(&self, incoming: &mut Incoming<'_>) -> Result<()> {
+        let mut lines = Lines::new(input::open(&self.path).map_err(|cause| self.fault(cause))?);
+        let mut heading = None;
+        let fault = |cause: &dyn std::fmt::Display| self.fault(cause);
+        incoming.begin(&[]).map_err(|cause| fault(&cause))?;
+        while let Some(line) = lines.next_line().map_err(|cause| fault(&cause))? {
+            if line.trim().is_empty() {
+                incoming.blank += 1;
+                continue;
+            }
+            heading.get_or_insert_with(|| Heading::new(line)).compare(line);
+            incoming.append(&[Some(line)]).map_err(|cause| fault(&cause))?;
+        }
+        if let Some(name) = heading.as_ref().and_then(Heading::name) {
+            incoming.notices.push(format!(
+                "its first line, {name}, looks like a header, but was taken for a GUID as plain text has none; in a file whose name ends in .csv it would be one"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Adds the GUIDs of all sources that the table does not have, in their order; makes the file and the table
+/// where they are missing.
+///
+/// # Errors
+/// A source or the warehouse that cannot be used; then nothing is added.
+pub fn load(
+    file: &Path,
+    tables: &Tables,
+    sources: &[Source],
+    header: HasHeader,
+    patience: Duration,
+) -> Result<LoadReport> {
+    sources.iter().try_for_each(Source::must_be_readable)?;
+    let made = !file.exists();
+    // Sorting out duplicates among millions takes more memory than a run is given.
+    let memory = (machine::memory() / 2).max(MEMORY);
+    let (warehouse, access) = if made {
+        (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Make)
+    } else {
+        super::must_be_warehouse(file)?;
+        (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Write)
+    };
+    let Some(window) = warehouse.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
+    let mut report = LoadReport { made, ..LoadReport::default() };
+    // Asked before it begins, because asking for a table that is not there ends a transaction.
+    let mut exists = !window.columns(&tables.table)?.is_empty();
+    if exists {
+        // What `fetch` would not take is better known before it is filled.
+        window.shape()?;
+    }
+    window.run("BEGIN")?;
+    for source in sources {
+        window.add(source, header, exists, &mut report)?;
+        exists = true;
+    }
+    window.run("COMMIT")?;
+    report.total = window.size()?;
+    window.close()?;
+    Ok(report)
+}
+
+impl Window<'_> {
+    fn run(&self, sql: &str) -> Result<()> {
+        self.connection.execute_batch(sql).map_err(|cause| self.error("load", &cause))
+    }
+
+    fn size(&self) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM {}", self.quoted(&self.tables.table));
+        let count: duckdb::Result<i64> = self.connection.query_row(&sql, [], |row| row.get(0));
+        count.map(i64::unsigned_abs).map_err(|cause| self.error("load", &cause))
+    }
+
+    fn add(&self, source: &Source, header: HasHeader, exists: bool, report: &mut LoadReport) -> Result<()> {
+        let target = if exists { Some(self.columns(&self.tables.table)?) } else { None };
+        let mut incoming = Incoming::new(self.connection, self.tables, target);
+        source.read(&mut incoming, header)?;
+        let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
+        incoming.end().map_err(|cause| fault(&cause))?;
+        let there = incoming.count().map_err(|cause| fault(&cause))?;
+        if there.lines == 0 {
+            incoming.notices.push("there is nothing in it".into());
+        }
+        incoming.notices.extend(looks::strange(&incoming, self, exists).map_err(|cause| fault(&cause))?);
+        if !exists {
+            if source.format != Format::Parquet {
+                self.type_columns(&mut incoming).map_err(|cause| fault(&cause))?;
+            }
+            self.make_table(&incoming.columns).map_err(|cause| fault(&cause))?;
+        }
+        let places = self.places(&incoming)?;
+        if let Some(cause) = self.misfit(&incoming, &places).map_err(|cause| fault(&cause))? {
+            return Err(source.fault(cause));
+        }
+        let added = self.insert(&places, there.ids).map_err(|cause| fault(&cause))?;
+        report.lines += there.lines;
+        report.added += added;
+        report.known += there.ids - added;
+        report.empty += there.lines - there.ids;
+        report.notices.extend(incoming.notices.iter().map(|notice| format!("{}: {notice}", source.path.display())));
+        Ok(())
+    }
+}
