@@ -64,6 +64,27 @@ fn a_warehouse_whose_path_is_not_utf8_is_refused_and_no_other_is_opened() {
 }
 
 #[test]
+fn a_file_is_the_warehouse_that_it_is_called_whatever_duckdb_makes_of_its_name() {
+    for name in
+        ["~", "~x.duckdb", "sqlite:x.duckdb", "s3:x", "x?y=z.duckdb", "*.duckdb", "[a].duckdb", "$HOME.db", "a'b.db"]
+    {
+        let env = Env::new();
+        env.write("g.txt", "a\nb\n");
+        for command in [["load", "g.txt"], ["status", "--json"]] {
+            let run = env.toller([command[0], "--warehouse", name, command[1]]).run().expect(0);
+            run.stdout_has("2");
+        }
+        assert!(env.path(name).is_file(), "{name}");
+    }
+    let env = Env::new();
+    env.write("g.txt", "a\nb\n");
+    std::fs::create_dir(env.path("a")).unwrap();
+    let out =
+        env.toller(["load", "--warehouse", r"a\b.duckdb", "g.txt"]).run().expect(1).complains().stderr_has("backslash");
+    assert!(!env.path("a/b.duckdb").exists(), "{}", out.report());
+}
+
+#[test]
 fn two_that_make_the_same_warehouse_take_turns() {
     let env = Env::new();
     env.write("b.txt", "b\n");

@@ -174,8 +174,9 @@ impl Warehouse {
     /// Attaches the file under the name that DuckDB itself gives it, and says which: the name goes into what is written
     /// of an index, and DuckDB 0.10 to 1.1 refuse a file in which they find another.
     fn attach(&self, options: &str) -> duckdb::Result<&str> {
-        let file = text(&self.file.to_string_lossy());
-        self.connection.execute_batch(&format!("ATTACH {file}{options}"))?;
+        // From the root, since DuckDB takes `~/x`, `name:x` and the like for something else than the names of files.
+        let file = std::path::absolute(&self.file).unwrap_or_else(|_| self.file.clone());
+        self.connection.execute_batch(&format!("ATTACH {}{options}", text(&file.to_string_lossy())))?;
         let catalogue = if let Some(known) = self.catalogue.get() {
             known
         } else {

@@ -40,6 +40,10 @@ pub fn may_be_warehouse(file: &Path) -> Result<()> {
     match file.to_str() {
         None => Err(fault("its path is not UTF-8, and DuckDB would open another").with_way_out("give it another name")),
         Some("") => Err(fault("its name is empty")),
+        Some(name) if name.contains(['\\', '?']) => Err(fault(
+            "DuckDB takes a backslash for a slash, and puts its log elsewhere where there is a question mark",
+        )
+        .with_way_out("give it another name")),
         Some(name) if name.starts_with(":memory:") => {
             Err(fault("a warehouse in memory is gone when the command ends").with_way_out("name a file"))
         }
