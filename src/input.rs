@@ -1,6 +1,6 @@
 //! Text that comes in: a file or standard input, compressed or not, a line at a time.
 //!
-//! What is no UTF-8 text is refused here, in words that name the way out, before somebody reads lines from it.
+//! A list that is no UTF-8 text is refused here, in words that name the way out, before somebody reads lines from it.
 
 mod csv;
 mod lines;
@@ -34,10 +34,22 @@ const FOREIGN: &[(&[u8], &str)] = &[
     (b"SQLite format 3\0", "it is an SQLite database; export a list from it: sqlite3 -csv -header"),
 ];
 
+/// Opens a list, of which nothing is to be taken for what it is not.
+///
+/// # Errors
+/// It cannot be opened, or is no text; the way out is named.
+pub fn list(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    let mut text = open(path)?;
+    match foreign(text.fill_buf()?) {
+        Some(cause) => Err(io::Error::new(io::ErrorKind::InvalidData, cause)),
+        None => Ok(text),
+    }
+}
+
 /// Opens a text; `-` is standard input.
 ///
 /// # Errors
-/// It cannot be opened, or is no text.
+/// It cannot be opened.
 pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     text(source(path)?)
 }
@@ -54,7 +66,7 @@ pub fn source(path: &Path) -> io::Result<Box<dyn Read>> {
 /// section 3.1), whatever it is called.
 ///
 /// # Errors
-/// Not even its beginning can be read, or it is no text.
+/// Not even its beginning can be read.
 pub fn text(source: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
     let mut text = BufReader::with_capacity(BUFFER, source);
     let begins = text.fill_buf()?;
@@ -65,12 +77,8 @@ pub fn text(source: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
     } else {
         Box::new(text)
     };
-    let begins = text.fill_buf()?;
-    if let Some(cause) = foreign(begins) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
-    }
     // Some editors put a mark before the first letter, which is no part of the text.
-    if begins.starts_with(b"\xef\xbb\xbf") {
+    if text.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
         text.consume(3);
     }
     Ok(text)

@@ -190,6 +190,8 @@ fn parquet_ids_become_text_and_other_columns_keep_their_type() {
     let file = quoted(&env.path("g.parquet").display().to_string());
     env.sql(&format!("COPY (SELECT 1.0::DOUBLE AS source_image_id) TO {file} (FORMAT parquet)"));
     load(&env, "g.parquet").run().expect(1).complains().stderr_has("DOUBLE");
+    env.write("g.parquet.gz", "anything");
+    load(&env, "g.parquet.gz").run().expect(1).complains().stderr_has("unpack it first");
 }
 
 #[test]

@@ -45,7 +45,11 @@ pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>, header: HasHead
         let values: Vec<Option<&str>> = records.values().collect();
         if let Some(cause) = misshapen(&values, width) {
             let error = source.fault(format!("line {}: {cause}", records.number()));
-            return Err(error.with_way_out("a value that holds the delimiter has to stand in quotes"));
+            return Err(error.with_way_out(if values.len() > width {
+                "a value that holds the delimiter has to stand in quotes"
+            } else {
+                "a line has as many values as the first, be they empty"
+            }));
         }
         let guid = values[id].filter(|guid| !guid.trim().is_empty());
         if guid.is_some_and(|guid| guid.contains(['\n', '\r'])) {
@@ -70,7 +74,7 @@ pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>, header: HasHead
 
 /// Opens the list behind whatever says what its delimiter is.
 fn open(source: &Source, id: &str) -> io::Result<Records> {
-    let mut lines = Lines::new(input::open(&source.path)?);
+    let mut lines = Lines::new(input::list(&source.path)?);
     let Some(first) = lines.peek()? else { return Ok(Records::new(lines, ',')) };
     // Spreadsheets write that line for each other.
     if let Some(delimiter) = named_delimiter(first) {

@@ -19,7 +19,7 @@ use super::delimited::no_column;
 use super::incoming::Incoming;
 
 pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>) -> Result<()> {
-    let mut text = input::open(&source.path).map_err(|cause| source.fault(cause))?;
+    let mut text = input::list(&source.path).map_err(|cause| source.fault(cause))?;
     let layout = layout(&mut text).map_err(|cause| source.fault(cause))?;
     incoming.begin(&[]).map_err(|cause| source.fault(cause))?;
     let mut entries = Entries { source, incoming, id: None, places: HashMap::new(), number: 0, error: None };

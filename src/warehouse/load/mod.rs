@@ -111,7 +111,7 @@ impl Source {
     }
 
     fn read_lines(&self, incoming: &mut Incoming<'_>) -> Result<()> {
-        let mut lines = Lines::new(input::open(&self.path).map_err(|cause| self.fault(cause))?);
+        let mut lines = Lines::new(input::list(&self.path).map_err(|cause| self.fault(cause))?);
         let mut heading = None;
         let fault = |cause: &dyn std::fmt::Display| self.fault(cause);
         incoming.begin(&[]).map_err(|cause| fault(&cause))?;

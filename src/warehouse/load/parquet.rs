@@ -10,6 +10,12 @@ use super::incoming::Incoming;
 
 pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>) -> Result<()> {
     let fault = |cause: &duckdb::Error| source.fault(plain(&cause.to_string()));
+    let packed = source.path.extension().is_some_and(|ending| ending == "gz" || ending == "zst");
+    if packed {
+        return Err(source
+            .fault("a compressed Parquet file is not read")
+            .with_way_out("unpack it first; Parquet is compressed inside"));
+    }
     let relation = relation(source)?;
     let columns = describe(incoming, &relation).map_err(|cause| fault(&cause))?;
     let wanted = &incoming.tables.id;
