@@ -11,6 +11,7 @@
 mod support;
 
 mod bad_input;
+mod destination;
 mod disk;
 mod durability;
 mod faults;
