@@ -110,7 +110,7 @@ make_disk() {
     case $kind in
     ext4 | bindfs) mkfs.ext4 -q -F disks/disk.img ;;
     xfs) mkfs.xfs -q -f disks/disk.img ;;
-    btrfs) mkfs.btrfs -q -f disks/disk.img 2>/dev/null ;;
+    btrfs) mkfs.btrfs -q -f disks/disk.img >/dev/null ;;
     *) die "no such file system here" ;;
     esac
     mount_at disk -o loop disks/disk.img

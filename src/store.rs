@@ -82,6 +82,8 @@ pub struct Store {
     run: RunFolder,
     own: OwnFolder,
     folder: File,
+    /// The file system it is on.
+    device: u64,
     sync: bool,
     /// One `syncfs` does for many files.
     together: bool,
@@ -109,6 +111,7 @@ impl Store {
         let fault = |cause: io::Error| fault(&layout.dest, &cause);
         durable::make_destination(&layout.dest, sync).map_err(fault)?;
         let folder = File::open(&layout.dest).map_err(fault)?;
+        let device = folder.metadata().map_err(fault)?.dev();
         let own = OwnFolder::open(&layout.dest)?;
         let (lock, warning) = own.lock(share)?;
         let empty = share == Share::Alone
@@ -124,7 +127,21 @@ impl Store {
         }
         let together = durable::keeps_syncfs(&folder);
         let (elsewhere, failed) = (AtomicBool::new(false), OnceLock::new());
-        Ok(Self { layout, run, own, folder, sync, together, elsewhere, failed, names, empty, warning, _lock: lock })
+        Ok(Self {
+            layout,
+            run,
+            own,
+            folder,
+            device,
+            sync,
+            together,
+            elsewhere,
+            failed,
+            names,
+            empty,
+            warning,
+            _lock: lock,
+        })
     }
 
     /// The names of its files.
@@ -164,7 +181,7 @@ impl Store {
         }
         let path = self.layout.path(guid);
         let Ok(about) = fs::symlink_metadata(&path) else { return false };
-        if self.folder.metadata().is_ok_and(|dest| dest.dev() != about.dev()) {
+        if about.dev() != self.device {
             self.elsewhere.store(true, Ordering::Relaxed);
         }
         about.is_file() && read(&path, body).is_ok()

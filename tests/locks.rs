@@ -229,7 +229,9 @@ fn who_only_looks_whether_a_destination_is_free_keeps_nobody_out() {
         });
         let ends: Vec<_> = ends.collect();
         over.store(true, Ordering::Relaxed);
-        ends.into_iter().for_each(|out| drop(out.expect(0)));
+        for out in ends {
+            out.expect(0);
+        }
     });
 }
 
@@ -244,7 +246,9 @@ fn pipes_that_start_together_sweep_the_dead_and_not_one_another() {
             pipe.arg("--ca-cert").arg(origin.ca()).stdin(format!("{guid}\n")).spawn()
         };
         let pipes: Vec<_> = guids.iter().map(pipe).collect();
-        pipes.into_iter().for_each(|pipe| drop(pipe.wait().expect(0)));
+        for pipe in pipes {
+            pipe.wait().expect(0);
+        }
         assert_eq!((env.files().len(), env.leftovers()), (8, vec!["lock".to_owned()]));
         env.files().iter().for_each(|file| std::fs::remove_file(env.dest().join(file)).unwrap());
     }

@@ -38,12 +38,18 @@ pub(super) fn flush(folder: &File) -> io::Result<()> {
     Ok(rustix::fs::syncfs(folder)?)
 }
 
-/// Makes a file durable, and so its content; a file that somebody took away again is nothing to keep.
+/// Makes a file's content durable; a file that somebody took away again is nothing to keep.
 pub(super) fn sync_file(path: &Path) -> io::Result<()> {
-    match File::open(path).and_then(|file| file.sync_all()) {
+    match open(path).and_then(|file| file.sync_all()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// Whoever puts a named pipe in a file's place must not keep us.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?.into())
 }
 
 /// Makes the names in these folders durable.
@@ -77,7 +83,7 @@ pub(super) fn make_destination(dest: &Path, sync: bool) -> io::Result<()> {
 /// Asks the system to forget what it holds of a file in memory, so that whoever reads it next sees what the disk has.
 pub(super) fn forget_cached(path: &Path) {
     // Best effort: it is a request, and the file may be gone.
-    let _ = File::open(path).map(|file| rustix::fs::fadvise(&file, 0, None, Advice::DontNeed));
+    let _ = open(path).map(|file| rustix::fs::fadvise(&file, 0, None, Advice::DontNeed));
 }
 
 /// Closes a file, and tells what the close says: NFS, quotas and many FUSE file systems say it only then.
