@@ -2,7 +2,7 @@
 //! The system calls tell, where strace is there to listen.
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, Reply, eventually, guids};
+use crate::support::{Cmd, Env, Origin, Reply, eventually, guids, image_for};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -213,6 +213,24 @@ fn what_was_durable_before_a_sync_failed_stays_and_so_do_failures() {
     let before = origin.request_count();
     env.fetch(&origin).run().expect(0);
     assert_eq!(origin.request_count() - before, 7);
+}
+
+#[test]
+fn what_was_there_before_a_sync_failed_stays_and_is_not_recorded() {
+    let guids = guids(4);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    if !can_trace(&env) {
+        return;
+    }
+    // It may be all that somebody has of it.
+    env.write(&format!("thumbs/{}.jpg", guids[0]), image_for(&guids[0]));
+    let out = with_failing(env.fetch(&origin), "fsync:error=EIO:when=1", Some(&env.image(&guids[0]))).run();
+    out.expect(1).complains();
+    assert_eq!(env.files().into_iter().collect::<Vec<_>>(), [format!("{}.jpg", guids[0])]);
+    assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "0");
+    let summary = env.fetch(&origin).arg("--json").run().expect(0).json();
+    assert_eq!((&summary["fetched"], &summary["reused"]), (&3.into(), &1.into()));
+    env.assert_done(&guids);
 }
 
 #[test]
