@@ -66,6 +66,18 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Takes back what was counted of a file that turned out not to be kept.
+    pub fn take_back(&mut self, outcome: &Outcome) {
+        match &outcome.result {
+            Ok(saved) if saved.reused => self.reused -= 1,
+            Ok(saved) => {
+                self.fetched -= 1;
+                self.bytes -= saved.bytes;
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Counts the end of one GUID.
     pub fn count(&mut self, outcome: &Outcome) {
         match &outcome.result {

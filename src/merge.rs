@@ -291,7 +291,7 @@ fn parse(line: &[u8]) -> std::result::Result<Arrival, String> {
     } else {
         let kind = line.kind.as_deref().and_then(Kind::from_name).ok_or("a failure without a known kind")?;
         let (http_status, message) = (line.http_status, line.message.unwrap_or_default());
-        Err(Failure { kind, http_status, message, retry_after: None })
+        Err(Failure { http_status, ..Failure::new(kind, message) })
     };
     let forgiven = line.permanent == Some(false) && result.as_ref().is_err_and(|failure| !failure.is_transient());
     let outcome = Outcome {

@@ -174,19 +174,28 @@ pub struct Failure {
     pub message: String,
     /// How long the origin asks everybody to wait.
     pub retry_after: Option<Duration>,
+    /// It concerns this image and no other, whatever its kind: its own name on disk, or where a redirect has led.
+    pub own: bool,
 }
 
 impl Failure {
     /// A failure without a status.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, http_status: None, message: message.into(), retry_after: None }
+        Self { kind, http_status: None, message: message.into(), retry_after: None, own: false }
     }
 
     /// The same with the status that the origin sent.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.http_status = Some(status);
+        self
+    }
+
+    /// The same as one that concerns this image alone.
+    #[must_use]
+    pub fn of_one(mut self) -> Self {
+        self.own = true;
         self
     }
 
@@ -201,7 +210,7 @@ impl Failure {
             _ => Kind::HttpStatus,
         };
         let message = if reason.is_empty() { format!("status {status}") } else { format!("status {status} {reason}") };
-        Self { kind, http_status: Some(status), message, retry_after }
+        Self { http_status: Some(status), retry_after, ..Self::new(kind, message) }
     }
 
     /// Whether the same request may succeed later.

@@ -225,7 +225,7 @@ impl Course<'_> {
             }
             Err(failure) => failure,
         };
-        if failure.kind == Kind::Disk {
+        if failure.kind == Kind::Disk && !failure.own {
             let error = Error::new("save", "file", &failure.message)
                 .with_way_out("what was fetched before is recorded; make room or mend the disk, and run again");
             self.early.get_or_insert(Early::broken(error));
@@ -304,11 +304,24 @@ impl Course<'_> {
 
     /// Nothing is recorded whose file a power cut could take away.
     fn make_durable(&mut self) -> Result<()> {
-        let saved = self.batch[self.durable..].iter().filter(|outcome| outcome.result.is_ok());
-        let guids: Vec<Guid> = saved.filter_map(|outcome| Guid::new(outcome.id.clone()).ok()).collect();
-        self.tools.store.sync(guids.iter())?;
+        let file =
+            |outcome: &Outcome| Some((Guid::new(outcome.id.clone()).ok()?, outcome.result.as_ref().ok()?.reused));
+        let files: Vec<(Guid, bool)> = self.batch[self.durable..].iter().filter_map(file).collect();
+        self.tools.store.sync(&files)?;
         self.durable = self.batch.len();
         Ok(())
+    }
+
+    /// What the disk may not keep is not recorded and does not count; what failed is.
+    fn leave_out_what_is_not_durable(&mut self) {
+        for outcome in self.batch.split_off(self.durable) {
+            if outcome.result.is_err() {
+                self.batch.push(outcome);
+            } else {
+                self.tally.take_back(&outcome);
+            }
+        }
+        self.durable = self.batch.len();
     }
 
     fn close(&mut self, early: Option<&EarlyEnd>) -> Result<Closing> {
@@ -350,7 +363,7 @@ impl Course<'_> {
 
     /// Stops the workers, takes in what they still bring home, and closes the books.
     fn wind_down(mut self, jobs: Sender<Job>, queue: &Receiver<Job>, attempts: &Receiver<Attempt>) -> Result<Ended> {
-        let Some(early) = self.early.take() else {
+        let Some(mut early) = self.early.take() else {
             drop(jobs);
             self.show();
             let (status, code) = self.tally.verdict(self.left);
@@ -363,6 +376,13 @@ impl Course<'_> {
             self.watch.notice(&early.words());
         }
         self.take_in_the_last(attempts);
+        if let Err(error) = self.make_durable() {
+            self.leave_out_what_is_not_durable();
+            // The first error is the one to report; a signal is none.
+            if !matches!(early, Early::Broken { .. }) {
+                early = Early::broken(error);
+            }
+        }
         let end = EarlyEnd {
             status: early.status(),
             error: matches!(early, Early::Broken { .. } | Early::ComeBack(_)).then(|| early.words()),
@@ -415,11 +435,6 @@ impl Course<'_> {
                 }
                 Ok(Closing::Later) => thread::sleep(Duration::from_millis(20)),
                 Ok(_) => return Ok(()),
-                // What cannot be made durable is not recorded; what failed, and the end of the run, still are.
-                Err(_) if self.durable < self.batch.len() => {
-                    self.batch.retain(|outcome| outcome.result.is_err());
-                    self.durable = self.batch.len();
-                }
                 Err(error) => return Err(error),
             }
         }

@@ -2,34 +2,35 @@
 //!
 //! A file is written under a temporary name in `DEST/.toller/RUN_ID/` and renamed, so that no moment shows half of
 //! it; a batch is made durable before anybody records it. The destination's lock keeps two fetches apart.
-//! Only this file writes to disk. It does not know what an image is, and nothing of HTTP or DuckDB.
+//! Only this file and its folder write to disk. It does not know what an image is, and nothing of HTTP or DuckDB.
 
+mod durable;
 mod making;
+mod names;
+mod own;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::guid::Guid;
-use crate::machine::host;
 use crate::outcome::{Failure, Kind};
 
 pub use making::Making;
+use names::Names;
+use own::{OwnFolder, RunFolder};
 
 /// toller's own folder in a destination.
 pub const OWN_FOLDER: &str = ".toller";
 /// Where `verify --fix` moves what is not whole.
 pub const CORRUPT_FOLDER: &str = "corrupt";
-const LOCK: &str = "lock";
-/// What a folder is called until its lock is held, so that no sweep takes it for a dead run's.
-const UNBORN: &str = ".new";
 /// Up to so many files are made durable one by one; more, by flushing the file system once.
 const ONE_BY_ONE: usize = 32;
-/// How long a `pipe` waits for another one that sweeps at its start.
-const SWEEP_TAKES: Duration = Duration::from_secs(3);
 
 /// Where files go and what they are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,38 +80,70 @@ pub enum Share {
 #[derive(Debug)]
 pub struct Store {
     layout: Layout,
-    own: PathBuf,
+    /// Goes before the lock does, so that no other run finds it without one.
+    run: RunFolder,
+    own: OwnFolder,
     folder: File,
+    /// The file system it is on.
+    device: u64,
     sync: bool,
+    /// One `syncfs` does for many files.
+    together: bool,
+    /// Of what was found, something lies on another file system than the destination.
+    elsewhere: AtomicBool,
+    /// A sync that failed, and is never asked again.
+    failed: OnceLock<Error>,
+    /// The destination ignores case.
+    names: Option<Names>,
     /// There was no file in it when it was opened, so that none has to be looked for.
     empty: bool,
     /// What the user should know: the file system has no locks.
     warning: Option<String>,
     /// Held until the store is dropped.
-    _locks: [Option<File>; 2],
+    _lock: Option<File>,
 }
 
 impl Store {
     /// Opens a destination, made if missing, and sweeps what dead runs left in it.
     ///
     /// # Errors
-    /// A folder that cannot be made or written; the lock is another process's (exit code 75).
+    /// A folder that cannot be made or written; a link where toller's own folder or lock should be; the lock is another
+    /// process's (exit code 75).
     pub fn open(layout: Layout, run_id: &str, share: Share, sync: bool) -> Result<Self> {
-        let base = layout.dest.join(OWN_FOLDER);
         let fault = |cause: io::Error| fault(&layout.dest, &cause);
-        let made = !layout.dest.exists();
-        fs::create_dir_all(&base).map_err(fault)?;
+        durable::make_destination(&layout.dest, sync).map_err(fault)?;
         let folder = File::open(&layout.dest).map_err(fault)?;
-        if made && sync {
-            // Files are no more durable than the folders above them, of which any may be new.
-            rustix::fs::syncfs(&folder).map_err(|cause| fault(cause.into()))?;
-        }
-        let (lock, warning) = take_lock(&base.join(LOCK), share, &base)?;
+        let device = folder.metadata().map_err(fault)?.dev();
+        let own = OwnFolder::open(&layout.dest)?;
+        let (lock, warning) = own.lock(share)?;
         let empty = share == Share::Alone
             && fs::read_dir(&layout.dest).map_err(fault)?.flatten().all(|entry| entry.file_name() == OWN_FOLDER);
-        let own = base.join(run_id);
-        let own_lock = open_own_folder(&own).map_err(fault)?;
-        Ok(Self { layout, own, folder, sync, empty, warning, _locks: [lock, own_lock] })
+        let run = own.begin(run_id)?;
+        let names = Names::probe(&run).map_err(fault)?;
+        if let Some(names) = names.as_ref().filter(|_| !empty) {
+            walk(&layout.dest, &mut |file| {
+                let name = file.file_name().unwrap_or_default();
+                names.take(&name.to_string_lossy());
+                Ok(())
+            })?;
+        }
+        let together = durable::keeps_syncfs(&folder);
+        let (elsewhere, failed) = (AtomicBool::new(false), OnceLock::new());
+        Ok(Self {
+            layout,
+            run,
+            own,
+            folder,
+            device,
+            sync,
+            together,
+            elsewhere,
+            failed,
+            names,
+            empty,
+            warning,
+            _lock: lock,
+        })
     }
 
     /// The names of its files.
@@ -125,9 +158,35 @@ impl Store {
         self.warning.as_deref()
     }
 
+    /// Takes the name of an image's file, before anything is asked of the origin for it.
+    ///
+    /// # Errors
+    /// The destination ignores case, and the name is another image's.
+    pub fn claim(&self, guid: &Guid) -> std::result::Result<(), Failure> {
+        let Some(names) = &self.names else { return Ok(()) };
+        let file = self.layout.path(guid);
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        if names.take(&name) {
+            return Ok(());
+        }
+        let cause = "the destination ignores case, and another file there has this name in other letters";
+        Err(Failure::new(Kind::Disk, format!("{}: {cause}", file.display())).of_one())
+    }
+
     /// Reads the file of one image that was there before this run into `body`. False when there is none that can be read.
+    ///
+    /// A link under the file's own name may lead to anything; it is no file, and the image's replaces it. Folders above
+    /// it may be links: so people spread a destination.
     pub fn read(&self, guid: &Guid, body: &mut Vec<u8>) -> bool {
-        !self.empty && read(&self.layout.path(guid), body).is_ok()
+        if self.empty {
+            return false;
+        }
+        let path = self.layout.path(guid);
+        let Ok(about) = fs::symlink_metadata(&path) else { return false };
+        if about.dev() != self.device {
+            self.elsewhere.store(true, Ordering::Relaxed);
+        }
+        about.is_file() && read(&path, body).is_ok()
     }
 
     /// Makes a body visible under its final name, whole.
@@ -136,46 +195,91 @@ impl Store {
     /// A failure of kind `disk`, the path and the cause in its message.
     pub fn save(&self, worker: usize, guid: &Guid, body: &[u8]) -> std::result::Result<(), Failure> {
         // A worker saves one file at a time, so that its temporary name can always be the same.
-        let temporary = self.own.join(format!("{worker}"));
+        let temporary = format!("{worker}");
         let file = self.layout.path(guid);
-        let saved = fs::write(&temporary, body).and_then(|()| match fs::rename(&temporary, &file) {
+        let saved = self.write(&temporary, body).and_then(|()| match self.run.publish(&temporary, &file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.layout.fanout > 0 => {
-                file.parent().map_or(Ok(()), fs::create_dir_all)?;
-                fs::rename(&temporary, &file)
+                self.make_folders(&file)?;
+                self.run.publish(&temporary, &file)
             }
             other => other,
         });
         saved.map_err(|error| {
-            // What could not be renamed is of no use; if it cannot be removed either, the next run sweeps it.
-            let _ = fs::remove_file(&temporary);
+            self.run.discard(&temporary);
             Failure::new(Kind::Disk, format!("{}: {error}", file.display()))
         })
     }
 
-    /// Makes the files of these images, and their names, durable.
+    fn write(&self, temporary: &str, body: &[u8]) -> io::Result<()> {
+        let mut file = self.run.create(temporary)?;
+        file.write_all(body)?;
+        if self.sync && !self.together {
+            // By each worker for itself, and by the handle that wrote it, which hears of every error.
+            file.sync_all()?;
+        }
+        durable::close(file)
+    }
+
+    /// The folders between the destination and a file. A destination that went away is not made anew behind the user's back.
+    fn make_folders(&self, file: &Path) -> io::Result<()> {
+        let between: Vec<_> = file.ancestors().skip(1).take(usize::from(self.layout.fanout)).collect();
+        between.into_iter().rev().try_for_each(|folder| match fs::create_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        })
+    }
+
+    /// Makes the files of these images, and their names, durable; of each is told whether it was there before this run.
     ///
     /// # Errors
-    /// The disk says that it could not keep them.
-    pub fn sync<'a>(&self, guids: impl ExactSizeIterator<Item = &'a Guid>) -> Result<()> {
-        if !self.sync || guids.len() == 0 {
+    /// The disk says that it could not keep them, now or at an earlier time in this run.
+    pub fn sync(&self, files: &[(Guid, bool)]) -> Result<()> {
+        if !self.sync || files.is_empty() {
             return Ok(());
         }
-        let fault = |cause: io::Error| fault(&self.layout.dest, &cause);
-        if guids.len() > ONE_BY_ONE {
-            return rustix::fs::syncfs(&self.folder).map_err(|cause| fault(cause.into()));
-        }
-        let mut folders = BTreeSet::from([self.layout.dest.clone()]);
-        for guid in guids {
+        let failed = match self.failed.get() {
+            Some(error) => error,
+            None => match self.try_sync(files) {
+                Ok(()) => return Ok(()),
+                Err(cause) => self.failed.get_or_init(|| {
+                    Error::new("make durable", self.layout.dest.display(), cause).with_way_out(
+                        "what is not recorded the next run fetches anew; see what the system says of this disk",
+                    )
+                }),
+            },
+        };
+        // The system now holds for clean what may never have reached the disk, and the next run would find it whole.
+        // What this run brought is removed. What was there before may be all that somebody has of it: it stays, and
+        // who looks next is to see what the disk has.
+        for (guid, found) in files {
             let path = self.layout.path(guid);
-            match File::open(&path).and_then(|file| file.sync_all()) {
-                // Somebody took the file away again; then there is nothing to keep.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other.map_err(fault)?,
+            if *found {
+                durable::forget_cached(&path);
+            } else {
+                // Best effort: a disk that fails may not take this either.
+                let _ = fs::remove_file(&path);
+            }
+        }
+        Err(failed.clone())
+    }
+
+    fn try_sync(&self, files: &[(Guid, bool)]) -> io::Result<()> {
+        let together = self.together && files.len() > ONE_BY_ONE;
+        let elsewhere = self.elsewhere.load(Ordering::Relaxed);
+        if together {
+            durable::flush(&self.folder)?;
+        }
+        // Also after a flush: before Linux 5.17 that does not tell when the journal has been given up; this does.
+        let mut folders = BTreeSet::from([self.layout.dest.clone()]);
+        for (guid, found) in files.iter().filter(|(_, found)| !together || (*found && elsewhere)) {
+            let path = self.layout.path(guid);
+            if *found || self.together {
+                durable::sync_file(&path)?;
             }
             // Every folder between the destination and the file may be new.
             folders.extend(path.ancestors().skip(1).take(usize::from(self.layout.fanout)).map(Path::to_owned));
         }
-        folders.iter().try_for_each(|folder| File::open(folder)?.sync_all()).map_err(fault)
+        durable::sync_folders(&folders)
     }
 
     /// Moves a file that is not whole to `.toller/corrupt/`, whatever lies there under its name.
@@ -183,103 +287,13 @@ impl Store {
     /// # Errors
     /// The move failed.
     pub fn set_aside(&self, guid: &Guid) -> Result<()> {
-        let corrupt = self.layout.dest.join(OWN_FOLDER).join(CORRUPT_FOLDER);
         let file = self.layout.path(guid);
-        let name = file.file_name().unwrap_or_default();
-        fs::create_dir_all(&corrupt)
-            .and_then(|()| fs::rename(&file, corrupt.join(name)))
-            .map_err(|cause| Error::new("set aside", file.display(), cause))
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        // Best effort: what stays behind is swept by the next run.
-        let _ = fs::remove_dir_all(&self.own);
+        self.own.set_aside(&file).map_err(|cause| Error::new("set aside", file.display(), cause))
     }
 }
 
 fn fault(dest: &Path, cause: &io::Error) -> Error {
     Error::new("destination", dest.display(), cause)
-}
-
-/// Takes the destination's lock and, with nobody else there, sweeps; gives a warning where there are no locks.
-fn take_lock(path: &Path, share: Share, base: &Path) -> Result<(Option<File>, Option<String>)> {
-    let fault = |cause: &io::Error| Error::new("destination", path.display(), cause);
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(|e| fault(&e))?;
-    let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => {
-                sweep(base, Share::Alone);
-                let holder = format!("{} {}\n", std::process::id(), host());
-                file.set_len(0).and_then(|()| file.write_all(holder.as_bytes())).map_err(|e| fault(&e))?;
-                if share == Share::Alone {
-                    return Ok((Some(file), None));
-                }
-                // Others may share from here on; between the two calls one of them may have come in to sweep.
-                file.unlock().map_err(|e| fault(&e))?;
-                if file.try_lock_shared().is_ok() {
-                    return Ok((Some(file), None));
-                }
-            }
-            Err(TryLockError::WouldBlock) if share == Share::WithOthers => match file.try_lock_shared() {
-                Ok(()) => {
-                    sweep(base, Share::WithOthers);
-                    return Ok((Some(file), None));
-                }
-                Err(_) if started.elapsed() < SWEEP_TAKES => std::thread::sleep(Duration::from_millis(50)),
-                Err(_) => return Err(busy(path)),
-            },
-            Err(TryLockError::WouldBlock) => return Err(busy(path)),
-            Err(TryLockError::Error(error)) => {
-                let warning =
-                    format!("{}: no locks on this file system ({error}); run one toller at a time", path.display());
-                return Ok((None, Some(warning)));
-            }
-        }
-    }
-}
-
-fn busy(path: &Path) -> Error {
-    let holder = fs::read_to_string(path).unwrap_or_default();
-    let cause = match holder.split_whitespace().collect::<Vec<_>>()[..] {
-        [pid, host] => format!("in use by process {pid} on {host}"),
-        _ => "in use by another process".into(),
-    };
-    Error::new("destination", path.parent().and_then(Path::parent).unwrap_or(path).display(), cause)
-        .with_code(ExitCode::Busy)
-        .with_way_out("run again when it has ended")
-}
-
-/// Makes a run's folder with its lock held from the first moment it has its name.
-fn open_own_folder(own: &Path) -> io::Result<Option<File>> {
-    let mut unborn = own.as_os_str().to_owned();
-    unborn.push(UNBORN);
-    let unborn = PathBuf::from(unborn);
-    fs::create_dir_all(&unborn)?;
-    let lock = File::create(unborn.join(LOCK))?;
-    let held = lock.try_lock().is_ok();
-    fs::rename(&unborn, own)?;
-    Ok(held.then_some(lock))
-}
-
-/// Removes the folders of dead runs: all of them when nobody shares, else those whose lock is free.
-fn sweep(base: &Path, share: Share) {
-    let Ok(entries) = fs::read_dir(base) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name == LOCK || name == CORRUPT_FOLDER {
-            continue;
-        }
-        let folder = entry.path();
-        let dead = share == Share::Alone || File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
-        if dead {
-            // Best effort: a leftover takes room and nothing else.
-            let _ = fs::remove_dir_all(folder);
-        }
-    }
 }
 
 /// Reads a whole file into `body`.
@@ -334,13 +348,7 @@ pub fn walk(dest: &Path, visit: &mut dyn FnMut(&Path) -> Result<()>) -> Result<(
 /// How many temporary files dead runs have left in a destination.
 #[must_use]
 pub fn leftovers(dest: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(dest.join(OWN_FOLDER)) else { return 0 };
-    let files = |folder: PathBuf| -> u64 {
-        let living = File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_err());
-        let Ok(files) = fs::read_dir(folder) else { return 0 };
-        if living { 0 } else { files.flatten().filter(|file| file.file_name() != LOCK).count() as u64 }
-    };
-    entries.flatten().filter(|entry| entry.file_name() != CORRUPT_FOLDER).map(|entry| files(entry.path())).sum()
+    OwnFolder::find(dest).map_or(0, |own| own.leftovers())
 }
 
 /// Keeps a stream in a file without a name, which goes away with the handle.

@@ -107,8 +107,8 @@ impl Check<'_> {
     /// The warehouse is told first: should this end half way, no row claims what is not there.
     fn mend(&self, files: &Store, found: &Found, report: &mut VerifyReport) -> Result<()> {
         if !found.to_done.is_empty() {
-            let guids: Vec<_> = found.to_done.iter().filter_map(|id| Guid::new(id.clone()).ok()).collect();
-            files.sync(guids.iter())?;
+            let guids = found.to_done.iter().filter_map(|id| Guid::new(id.clone()).ok());
+            files.sync(&guids.map(|guid| (guid, true)).collect::<Vec<_>>())?;
         }
         self.books.correct(&self.shape, &found.to_pending, false, self.lock_wait)?;
         self.books.correct(&self.shape, &found.to_done, true, self.lock_wait)?;

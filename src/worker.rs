@@ -85,7 +85,7 @@ pub fn work(number: usize, tools: Tools<'_>, jobs: &Receiver<Job>, attempts: &Se
         // What was there already, or refused, has cost no attempt.
         let asked = match &result {
             Ok(saved) => !saved.reused,
-            Err(failure) => failure.kind != Kind::BadUrl,
+            Err(failure) => failure.kind != Kind::BadUrl && !(failure.kind == Kind::Disk && failure.own),
         };
         job.attempts += u32::from(asked);
         job.spent += started.elapsed();
@@ -104,6 +104,9 @@ impl Tools<'_> {
 
     /// `None` when the run is being stopped.
     fn serve(&self, number: usize, job: &Job, body: &mut Vec<u8>) -> Option<Result<Saved, Failure>> {
+        if let Err(failure) = self.store.claim(&job.guid) {
+            return Some(Err(failure));
+        }
         // Only the first attempt looks: what is not there then is brought by nobody else.
         if job.attempts == 0 && self.store.read(&job.guid, body) && self.expect.check(body).is_ok() {
             return Some(Ok(Saved { bytes: body.len() as u64, reused: true }));

@@ -11,6 +11,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["origin"]),
     ("rustls_native_certs", &["origin"]),
     ("webpki_root_certs", &["origin"]),
+    ("nix", &["store"]),
     ("crossbeam_channel", &["run", "worker", "pipe"]),
 ];
 

@@ -5,6 +5,7 @@ use crate::support::env::{quoted, wait_a_little};
 use crate::support::{Env, Origin, PATIENCE, Reply, eventually, guids};
 use duckdb::{AccessMode, Config, Connection};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -205,11 +206,60 @@ fn pipes_share_a_destination_and_keep_a_fetch_out() {
 }
 
 #[test]
+fn who_only_looks_whether_a_destination_is_free_keeps_nobody_out() {
+    let (env, origin) = (Env::with(&guids(1)), Origin::builder().small().start());
+    env.fetch(&origin).run().expect(0);
+    let lock = std::fs::File::open(env.dest().join(".toller/lock")).unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // Held for half of the time.
+                let held = lock.try_lock_shared().is_ok();
+                wait_a_little();
+                if held {
+                    lock.unlock().unwrap();
+                }
+                wait_a_little();
+            }
+        });
+        let ends = (0..8).map(|_| {
+            env.sql("UPDATE dim_image SET thumb_downloaded = false");
+            env.fetch(&origin).run()
+        });
+        let ends: Vec<_> = ends.collect();
+        over.store(true, Ordering::Relaxed);
+        for out in ends {
+            out.expect(0);
+        }
+    });
+}
+
+#[test]
+fn pipes_that_start_together_sweep_the_dead_and_not_one_another() {
+    let guids = guids(8);
+    let (env, origin) = (Env::new(), Origin::builder().small().start());
+    for round in 0..10 {
+        env.write(&format!("thumbs/.toller/20200101T000000-0123abc{round}/0"), "half an ima");
+        let pipe = |guid: &String| {
+            let pipe = env.toller(["pipe", "--url", &origin.template(), "--dest"]).arg(env.dest());
+            pipe.arg("--ca-cert").arg(origin.ca()).stdin(format!("{guid}\n")).spawn()
+        };
+        let pipes: Vec<_> = guids.iter().map(pipe).collect();
+        for pipe in pipes {
+            pipe.wait().expect(0);
+        }
+        assert_eq!((env.files().len(), env.leftovers()), (8, vec!["lock".to_owned()]));
+        env.files().iter().for_each(|file| std::fs::remove_file(env.dest().join(file)).unwrap());
+    }
+}
+
+#[test]
 fn a_lock_that_a_dead_process_left_is_no_lock() {
     let guids = guids(3);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
     env.write("thumbs/.toller/lock", "1 elsewhere\n");
-    env.write("thumbs/.toller/20200101T000000-dead/0", "half an ima");
+    env.write("thumbs/.toller/20200101T000000-0123abcd/0", "half an ima");
     env.fetch(&origin).run().expect(0);
     env.assert_done(&guids);
     assert_eq!(env.leftovers(), ["lock"]);
@@ -230,6 +280,7 @@ fn running_rows_are_closed_when_nobody_can_be_behind_them() {
         ("its pid is gone", here, dead, "/other", 0, "abandoned"),
         ("its pid lives", here, alive, "/other", 0, "running"),
         ("it says it has our destination", here, alive, ours, 0, "abandoned"),
+        ("in a container, where its pid is that of our init", here, 1, ours, 0, "abandoned"),
         ("on another host, heard of lately", "elsewhere", dead, "/other", 23, "running"),
         ("on another host, silent for a day", "elsewhere", dead, "/other", 25, "abandoned"),
         ("here, silent for a day", here, alive, "/other", 25, "abandoned"),

@@ -12,6 +12,7 @@ mod support;
 
 mod bad_input;
 mod conditions;
+mod destination;
 mod disk;
 mod durability;
 mod faults;

@@ -52,13 +52,13 @@ fn every_kind_of_disorder_is_counted_and_nothing_is_touched() {
     let (env, _, _) = disordered();
     env.write("thumbs/notes.txt", "mine");
     env.write(&format!("thumbs/{}.jpg", "nobody-knows"), small_image_for("nobody-knows"));
-    env.write("thumbs/.toller/20200101T000000-dead/0", "half an ima");
+    env.write("thumbs/.toller/20200101T000000-0123abcd/0", "half an ima");
     let (before, files) = (std::fs::read(env.warehouse()).unwrap(), env.files());
     let out = verify(&env).run().expect(3);
     assert_eq!(out.json(), counts([11, 4, 2, 3, 2, 3, 0]), "{}", out.report());
     assert!(std::fs::read(env.warehouse()).unwrap() == before, "the warehouse changed");
     assert_eq!(env.files(), files);
-    assert_eq!(env.leftovers(), ["20200101T000000-dead", "lock"]);
+    assert_eq!(env.leftovers(), ["20200101T000000-0123abcd", "lock"]);
     let words = env.toller(["verify", "--warehouse"]).arg(env.warehouse()).run().expect(3);
     words.stdout_has("missing").stdout_has("corrupt").stdout_has("unrecorded").stdout_has("stray");
 }
@@ -66,7 +66,7 @@ fn every_kind_of_disorder_is_counted_and_nothing_is_touched() {
 #[test]
 fn a_fix_makes_the_warehouse_true_and_a_fetch_makes_it_whole() {
     let (env, origin, guids) = disordered();
-    env.write("thumbs/.toller/20200101T000000-dead/0", "half an ima");
+    env.write("thumbs/.toller/20200101T000000-0123abcd/0", "half an ima");
     let out = verify(&env).arg("--fix").run().expect(0);
     assert_eq!(out.json(), counts([11, 4, 2, 3, 2, 1, 8]), "{}", out.report());
     let done: Vec<&String> = guids.iter().enumerate().filter(|(n, _)| *n == 5 || *n >= 7).map(|(_, g)| g).collect();

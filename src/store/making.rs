@@ -14,7 +14,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, ExitCode, Result};
 
-use super::LOCK;
+use super::own::LOCK;
 
 /// How long to wait before looking again whether the other one is ready.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
