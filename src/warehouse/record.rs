@@ -9,7 +9,7 @@ use crate::machine;
 use crate::manifest::{RunManifest, Status, Tally};
 use crate::outcome::{Outcome, Saved};
 
-use super::tables::{FAILURE_COLUMNS, MANIFEST_COLUMNS, Name, quote};
+use super::tables::{FAILURE_COLUMNS, LATER_COLUMNS, MANIFEST_COLUMNS, Name, quote, type_of};
 use super::{Shape, Warehouse, Window, micros, plain};
 
 /// toller's own tables as they are to be used in this warehouse.
@@ -113,7 +113,8 @@ impl Window<'_> {
     /// The warehouse cannot be written.
     pub fn make_own_tables(&self, own: &OwnTables, shape: &Shape) -> Result<()> {
         let failure = &self.tables.failure;
-        let complete = self.columns(&own.manifest)?.iter().any(|column| column.name == "expect");
+        let columns = self.columns(&own.manifest)?;
+        let complete = LATER_COLUMNS.iter().all(|column| type_of(&columns, column).is_some());
         if complete && !self.columns(failure)?.is_empty() {
             return Ok(());
         }
@@ -122,10 +123,12 @@ impl Window<'_> {
             .replace("{manifest}", &own.manifest.quoted())
             .replace("{failure}", &failure.quoted())
             .replace("{id_type}", &shape.id_type);
-        let column = format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS expect VARCHAR", own.manifest.quoted());
+        let manifest = own.manifest.quoted();
+        let add =
+            LATER_COLUMNS.map(|column| format!("ALTER TABLE {manifest} ADD COLUMN IF NOT EXISTS {column} VARCHAR"));
         self.transaction("make tables", || {
             self.connection.execute_batch(&schema)?;
-            self.connection.execute_batch(&column)
+            self.connection.execute_batch(&add.join(";"))
         })?;
         // Checkpointed by itself, so that no kill can leave it to be replayed together with rows.
         self.connection.execute_batch("CHECKPOINT").map_err(|cause| self.error("make tables", &cause))
@@ -143,8 +146,8 @@ impl Window<'_> {
         let dead = self.dead_runs(&manifest, run, dest.as_deref().filter(|_| holds_lock), now)?;
         let insert = format!(
             "INSERT INTO {manifest} (run_id, started_at, updated_at, status, pending, fetched, reused, failed, bytes, requests, \
-             connections, workers, url, dest, extension, fanout, host, pid, version, expect) VALUES (?, make_timestamp(?), \
-             make_timestamp(?), 'running', ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+             connections, workers, url, dest, extension, fanout, host, pid, version, expect, image_table) VALUES (?, \
+             make_timestamp(?), make_timestamp(?), 'running', ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         );
         self.transaction("open run", || {
             self.abandon(&manifest, &dead, now)?;
@@ -164,6 +167,7 @@ impl Window<'_> {
                     i64::from(std::process::id()),
                     env!("CARGO_PKG_VERSION"),
                     run.expect,
+                    self.tables.table.canonical(),
                 ],
             )
         })?;

@@ -62,11 +62,23 @@ impl Claims<'_> {
     /// # Errors
     /// Neither memory nor the disk for temporary files has room.
     pub fn page(&self, after: i64, limit: usize) -> Result<Vec<Claim>> {
+        self.claims_where(&format!("place > {after} ORDER BY place LIMIT {limit}"))
+    }
+
+    /// The claims at these places.
+    ///
+    /// # Errors
+    /// As [`Claims::page`].
+    pub fn at(&self, places: &[i64]) -> Result<Vec<Claim>> {
+        let places: Vec<_> = places.iter().map(i64::to_string).collect();
+        self.claims_where(&format!("place IN ({}) ORDER BY place", places.join(", ")))
+    }
+
+    fn claims_where(&self, condition: &str) -> Result<Vec<Claim>> {
         let read = || -> duckdb::Result<Vec<Claim>> {
-            let mut statement = self
-                .connection
-                .prepare("SELECT place, id, done FROM temp.claim WHERE place > ? ORDER BY place LIMIT ?")?;
-            let rows = statement.query_map(params![after, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            let mut statement =
+                self.connection.prepare(&format!("SELECT place, id, done FROM temp.claim WHERE {condition}"))?;
+            let rows = statement.query_map([], |row| {
                 Ok(Claim { place: row.get(0)?, id: row.get::<_, String>(1)?.into(), done: row.get(2)? })
             })?;
             rows.collect()
