@@ -17,7 +17,7 @@ use crate::store::{self, Layout, Look, Share, Store};
 use crate::warehouse::{Claim, Claims, Effort, Shape, Warehouse};
 use crate::worker::Expect;
 
-/// How many claims, or files, are looked at between two windows.
+/// How many claims, or files, are taken at once.
 const PAGE: usize = 10_000;
 /// How many files that cannot be read are named.
 const NAMED: u64 = 20;

@@ -20,6 +20,7 @@ mod interrupts;
 mod layers;
 mod load;
 mod locks;
+mod memory;
 mod merge;
 mod options;
 mod pending;

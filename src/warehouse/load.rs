@@ -8,10 +8,9 @@ use duckdb::params;
 
 use crate::error::{Error, Result};
 use crate::input;
-use crate::machine;
 
 use super::tables::{Column, quote, text, type_of};
-use super::{Access, Effort, MEMORY, Tables, Warehouse, Window};
+use super::{Access, Effort, Tables, Warehouse, Window};
 
 /// One file of GUIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +90,7 @@ pub fn load(file: &Path, tables: &Tables, sources: &[Source], patience: Duration
     }
     let made = !file.exists();
     // Sorting out duplicates among millions takes more memory than a run is given.
-    let warehouse =
-        Warehouse::start(file.to_owned(), tables.clone(), (machine::memory() / 2).max(MEMORY), Effort::Alone)?;
+    let warehouse = Warehouse::start(file.to_owned(), tables.clone(), super::room(2), Effort::Alone)?;
     let access = if made { Access::Make } else { Access::Write };
     let Some(window) = warehouse.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
     let mut report = LoadReport { made, ..LoadReport::default() };
