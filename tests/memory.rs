@@ -39,7 +39,7 @@ impl Drop for Cgroup {
 
 #[test]
 fn in_a_small_cgroup_on_a_large_host_every_command_lives() {
-    const ROWS: usize = 2_000_000;
+    const ROWS: usize = 1_000_000;
     let env = Env::new();
     let mut random = fastrand::Rng::with_seed(1);
     let ids: String = (0..ROWS).map(|_| format!("{:032x}\n", random.u128(..))).collect();
@@ -47,7 +47,7 @@ fn in_a_small_cgroup_on_a_large_host_every_command_lives() {
     env.write("outcomes", ids.lines().step_by(20).map(outcome).collect::<String>());
     env.write("ids", ids);
     std::fs::create_dir(env.dest()).unwrap();
-    let Some(cgroup) = Cgroup::of(256) else { return };
+    let Some(cgroup) = Cgroup::of(160) else { return };
     let run = |args: &[&str]| {
         let command = env.toller([args[0], "--warehouse"]).arg(env.warehouse()).args(&args[1..]);
         cgroup.holding(command).run()
