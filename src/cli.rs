@@ -251,16 +251,16 @@ pub enum HeaderArg {
 /// How files are called: for the commands that can also take it from the last run.
 #[derive(Debug, Args)]
 pub struct LayoutArgs {
-    /// The folder of the files [default: the last run's]
+    /// The folder of the files [default: that of the table's last run]
     #[arg(long, value_name = "DIR")]
     pub dest: Option<PathBuf>,
-    /// What follows the GUID in a file's name [default: the last run's]
+    /// What follows the GUID in a file's name [default: that of the table's last run]
     #[arg(long, value_name = "EXT")]
     pub extension: Option<String>,
-    /// Levels of folders [default: the last run's]
+    /// Levels of folders [default: that of the table's last run]
     #[arg(long, value_name = "N")]
     pub fanout: Option<u8>,
-    /// What counts as a good file [default: the last run's]
+    /// What counts as a good file [default: that of the table's last run]
     #[arg(long, value_name = "WHAT")]
     pub expect: Option<ExpectArg>,
 }
@@ -277,6 +277,9 @@ pub struct Verify {
     /// Make the warehouse true: what is missing or corrupt is pending again, what is there is done
     #[arg(long)]
     pub fix: bool,
+    /// Fix even where more than half of what is done would be pending again
+    #[arg(long)]
+    pub yes: bool,
     /// One JSON object on stdout
     #[arg(long)]
     pub json: bool,

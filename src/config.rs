@@ -185,13 +185,15 @@ impl FetchConfig {
     }
 }
 
-/// How files are called, from what was typed and, for the rest, from the last run.
+/// How files are called, from what was typed and, for the rest, from the table's last run.
 ///
 /// # Errors
 /// A wrong value, or a destination that nobody has named.
 pub fn layout_like(args: LayoutArgs, last: Option<&crate::warehouse::RunRow>) -> Result<(Layout, Expect)> {
     let dest = args.dest.or_else(|| last.and_then(|run| run.dest.as_deref()).map(PathBuf::from));
-    let dest = dest.ok_or_else(|| Error::usage("--dest", "no run has named a destination yet, so it must be given"))?;
+    let dest = dest.ok_or_else(|| {
+        Error::usage("--dest", "no run of this table has named a destination yet, so it must be given")
+    })?;
     let extension = match args.extension {
         Some(given) => extension(&given)?,
         None => last.and_then(|run| run.extension.clone()).unwrap_or_default(),

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufRead, Seek};
+use std::io::{self, BufRead, Read, Seek};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +24,10 @@ use crate::warehouse::{Effort, Merged, OwnTables, RunEnd, Shape, Warehouse};
 
 /// How many outcomes are applied in one transaction: many, because each goes through the whole table twice.
 const BATCH: usize = 250_000;
+/// Or as many as together have texts of so many bytes, which fit into the memory that DuckDB begins with.
+const BATCH_BYTES: usize = 32 << 20;
+/// A longer line is none that `pipe` printed.
+const LONGEST_LINE: u64 = 1 << 20;
 /// Below a destination no file lies deeper: its name and the folders of `--fanout`.
 const DEEPEST: usize = 9;
 
@@ -111,7 +115,7 @@ impl Merge<'_> {
                 return Ok(());
             }
             self.batch.add(arrival);
-            if self.batch.outcomes.len() >= BATCH { self.apply() } else { Ok(()) }
+            if self.batch.is_full() { self.apply() } else { Ok(()) }
         })
     }
 
@@ -196,12 +200,20 @@ struct Batch {
     outcomes: Vec<Outcome>,
     places: HashMap<Box<str>, usize>,
     forgiven: HashSet<Box<str>>,
+    /// Of its texts.
+    bytes: usize,
 }
 
 impl Batch {
+    fn is_full(&self) -> bool {
+        self.outcomes.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+
     fn add(&mut self, arrival: Arrival) {
         let Arrival { outcome, forgiven, .. } = arrival;
         let id = outcome.id.clone();
+        let message = outcome.result.as_ref().err().map_or(0, |failure| failure.message.len());
+        self.bytes += id.len() + outcome.url.as_ref().map_or(0, |url| url.len()) + message;
         if let Some(place) = self.places.get(&id) {
             let known = &mut self.outcomes[*place];
             if known.result.is_ok() || (outcome.result.is_err() && outcome.finished_at <= known.finished_at) {
@@ -249,6 +261,10 @@ impl Text {
     fn each(&mut self, mut visit: impl FnMut(usize, Option<Arrival>) -> Result<()>) -> Result<()> {
         let source = self.source.display().to_string();
         let error = |cause: String| Error::new("merge", &source, cause);
+        let bad = |number: usize, cause: &str| {
+            error(format!("line {number}: {cause}"))
+                .with_way_out("nothing of this file was applied; it must be what `toller pipe` printed")
+        };
         let most = self.lines.unwrap_or(usize::MAX);
         let mut text = match self.read() {
             // A gzip stream that ends too soon, even in its head, is what a killed shard leaves.
@@ -258,12 +274,15 @@ impl Text {
         let mut line = Vec::new();
         for number in 1..=most {
             line.clear();
-            match text.read_until(b'\n', &mut line) {
+            let read = match text.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
                 Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return visit(number, None),
                 other => other.map_err(|cause| error(format!("line {number}: {cause}")))?,
             };
             if line.is_empty() {
                 return Ok(());
+            }
+            if read as u64 == LONGEST_LINE && !line.ends_with(b"\n") {
+                return Err(bad(number, "it is longer than a megabyte"));
             }
             self.lines = Some(self.lines.map_or(number, |lines| lines.max(number)));
             if line.trim_ascii().is_empty() {
@@ -272,10 +291,7 @@ impl Text {
             match parse(&line) {
                 Ok(arrival) => visit(number, Some(arrival))?,
                 Err(_) if !line.ends_with(b"\n") => visit(number, None)?,
-                Err(cause) => {
-                    return Err(error(format!("line {number}: {cause}"))
-                        .with_way_out("nothing of this file was applied; it must be what `toller pipe` printed"));
-                }
+                Err(cause) => return Err(bad(number, &cause)),
             }
         }
         Ok(())

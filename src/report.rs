@@ -317,28 +317,31 @@ pub struct VerifyReport {
     pub corrupt: u64,
     /// A whole file that is not recorded.
     pub unrecorded: u64,
-    /// Files of no GUID, temporary ones of dead runs among them.
+    /// Files of no GUID, temporary ones of dead runs among them: nobody's, and so no disagreement.
     pub stray: u64,
-    /// Of all that, what `--fix` mended.
+    /// Of the disagreements, what `--fix` mended.
     pub fixed: u64,
+    /// Where the files were looked for, and who says so.
+    #[serde(skip)]
+    pub place: String,
 }
 
 impl VerifyReport {
     /// Whether warehouse and disk agree now.
     #[must_use]
     pub fn agrees(&self) -> bool {
-        self.missing + self.corrupt + self.unrecorded + self.stray == self.fixed
+        self.missing + self.corrupt + self.unrecorded == self.fixed
     }
 
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = format!("{} checked, {} good\n", grouped(self.checked), grouped(self.good));
+        let mut text = format!("{}\n{} checked, {} good\n", self.place, grouped(self.checked), grouped(self.good));
         let rows = [
             ("missing", self.missing, "recorded, but no file"),
             ("corrupt", self.corrupt, "a file that is not whole"),
             ("unrecorded", self.unrecorded, "a whole file that is not recorded"),
-            ("stray", self.stray, "a file of no image"),
+            ("stray", self.stray, "files of no image, left alone"),
             ("fixed", self.fixed, ""),
         ];
         for (name, count, note) in rows.into_iter().filter(|(_, count, _)| *count > 0) {

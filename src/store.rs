@@ -12,7 +12,7 @@ mod own;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +31,8 @@ pub const OWN_FOLDER: &str = ".toller";
 pub const CORRUPT_FOLDER: &str = "corrupt";
 /// Up to so many files are made durable one by one; more, by flushing the file system once.
 const ONE_BY_ONE: usize = 32;
+/// Space that is kept from one file for the next.
+const KEPT: usize = 4 << 20;
 
 /// Where files go and what they are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,11 +175,12 @@ impl Store {
         Err(Failure::new(Kind::Disk, format!("{}: {cause}", file.display())).of_one())
     }
 
-    /// Reads the file of one image that was there before this run into `body`. False when there is none that can be read.
+    /// Reads the file of one image that was there before this run into `body`. False when there is none that can be read,
+    /// or none of at most `most` bytes.
     ///
     /// A link under the file's own name may lead to anything; it is no file, and the image's replaces it. Folders above
     /// it may be links: so people spread a destination.
-    pub fn read(&self, guid: &Guid, body: &mut Vec<u8>) -> bool {
+    pub fn read(&self, guid: &Guid, most: u64, body: &mut Vec<u8>) -> bool {
         if self.empty {
             return false;
         }
@@ -186,7 +189,7 @@ impl Store {
         if about.dev() != self.device {
             self.elsewhere.store(true, Ordering::Relaxed);
         }
-        about.is_file() && read(&path, body).is_ok()
+        about.is_file() && matches!(read(&path, most, body), Ok(Look::Read))
     }
 
     /// Makes a body visible under its final name, whole.
@@ -296,13 +299,55 @@ fn fault(dest: &Path, cause: &io::Error) -> Error {
     Error::new("destination", dest.display(), cause)
 }
 
-/// Reads a whole file into `body`.
+/// What lies under a final name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing.
+    Absent,
+    /// A file, whose content was read.
+    Read,
+    /// A file of so many bytes, more than were wanted; it was not read.
+    Longer(u64),
+}
+
+/// Reads a whole file of at most `most` bytes into `body`. A link is followed, as whoever shows the file would.
 ///
 /// # Errors
-/// It is not there, or cannot be read.
-pub fn read(path: &Path, body: &mut Vec<u8>) -> io::Result<()> {
+/// It is there and cannot be read, or is no file: a folder, a pipe, a device. Neither says that the image is missing.
+pub fn read(path: &Path, most: u64, body: &mut Vec<u8>) -> io::Result<Look> {
     body.clear();
-    File::open(path)?.read_to_end(body).map(drop)
+    body.shrink_to(KEPT);
+    let mut file = match open_whatever(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Look::Absent);
+        }
+        other => other?,
+    };
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if found.len() > most {
+        return Ok(Look::Longer(found.len()));
+    }
+    // Its length as it was a moment ago: what grows meanwhile is not read for ever.
+    body.try_reserve_exact(usize::try_from(found.len()).unwrap_or(usize::MAX).saturating_add(1))?;
+    (&mut file).take(found.len().saturating_add(1)).read_to_end(body)?;
+    Ok(Look::Read)
+}
+
+/// Opens what may be anything: a pipe is opened without waiting for whoever writes into it.
+fn open_whatever(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// Says at once that a destination is in use, to whoever will need it alone after much else.
+///
+/// # Errors
+/// Another process has it (exit code 75).
+pub fn must_be_free(dest: &Path) -> Result<()> {
+    OwnFolder::find(dest).map_or(Ok(()), |own| own.must_be_free())
 }
 
 /// Opens a list that grows a line at a time, for `--failed-list`; `-` is stdout.
@@ -319,7 +364,8 @@ pub fn create_list(path: &Path) -> Result<Box<dyn Write>> {
     }
 }
 
-/// Gives `visit` every file below a destination but toller's own, as a path below it.
+/// Gives `visit` every file below a destination but toller's own, as a path below it; and every folder below it that is
+/// not ours to look into, such as `lost+found`.
 ///
 /// # Errors
 /// A folder that cannot be read, or the first error of `visit`.
@@ -329,7 +375,16 @@ pub fn walk(dest: &Path, visit: &mut dyn FnMut(&Path) -> Result<()>) -> Result<(
     while let Some(below) = folders.pop() {
         let folder = dest.join(&below);
         let fault = |cause: io::Error| Error::new("read folder", folder.display(), cause);
-        for entry in fs::read_dir(&folder).map_err(fault)? {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !below.as_os_str().is_empty() => {
+                visit(&below)?;
+                continue;
+            }
+            // A run that goes on meanwhile may take its folders away.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !below.as_os_str().is_empty() => continue,
+            other => other.map_err(fault)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(fault)?;
             let path = below.join(entry.file_name());
             if path == Path::new(OWN_FOLDER) {

@@ -13,6 +13,9 @@ use crate::outcome::{Attempt, Failure, Job, Kind, Saved};
 use crate::pace::Pace;
 use crate::store::Store;
 
+/// Space that a worker keeps from one body for the next; what a huge one took is given back at once.
+const KEPT: usize = 4 << 20;
+
 /// What counts as a good body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
@@ -89,6 +92,9 @@ pub fn work(number: usize, tools: Tools<'_>, jobs: &Receiver<Job>, attempts: &Se
         };
         job.attempts += u32::from(asked);
         job.spent += started.elapsed();
+        if body.capacity() > KEPT {
+            body = Vec::new();
+        }
         if attempts.send(Attempt { job, result }).is_err() {
             return;
         }
@@ -108,7 +114,10 @@ impl Tools<'_> {
             return Some(Err(failure));
         }
         // Only the first attempt looks: what is not there then is brought by nobody else.
-        if job.attempts == 0 && self.store.read(&job.guid, body) && self.expect.check(body).is_ok() {
+        if job.attempts == 0
+            && self.store.read(&job.guid, self.origin.max_bytes(), body)
+            && self.expect.check(body).is_ok()
+        {
             return Some(Ok(Saved { bytes: body.len() as u64, reused: true }));
         }
         let Some(url) = self.url(job) else {

@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "the bodies that are made here are small")]
 
 use crate::support::env::quoted;
-use crate::support::{Env, Origin, guid, image_for};
+use crate::support::{Env, Origin, Reply, guid, guids, image_for};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
@@ -253,4 +253,77 @@ fn hostile_ids_reach_neither_another_path_nor_another_header() {
     // And what the program prints of them cannot steer a terminal.
     let steering = |c: char| c.is_control() && c != '\n';
     assert!(!out.stderr.contains(steering) && !out.stdout.contains(steering), "{}", out.report());
+}
+
+#[test]
+fn a_length_that_is_only_said_takes_no_memory() {
+    let guids = guids(60);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    // Ninety gigabytes and two, of which a few bytes come.
+    for (guid, length) in guids[40..].iter().zip([90_000_000_000, 2_000_000_000].into_iter().cycle()) {
+        origin.on(guid, [Reply::image().claiming(length).closing(), Reply::image()]);
+    }
+    let fetch = env.fetch(&origin).args(["--max-bytes", "1000G", "--workers", "8", "--retries", "1"]);
+    let out = fetch.under("bash", ["-c", "ulimit -v 2000000; exec \"$0\" \"$@\""]).run().expect(0);
+    assert!(!out.stderr.contains("allocation"), "{}", out.report());
+    env.assert_done(&guids);
+}
+
+#[test]
+fn a_body_that_does_not_fit_into_memory_is_too_large_and_the_run_goes_on() {
+    let guids = guids(20);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.on(&guids[3], [Reply::image().claiming(90_000_000_000).endless()]);
+    let fetch = env.fetch(&origin).args(["--max-bytes", "1000G", "--timeout", "60", "--workers", "1"]);
+    fetch.under("bash", ["-c", "ulimit -v 1200000; exec \"$0\" \"$@\""]).run().expect(4);
+    let failed = env.query("SELECT source_image_id, kind, permanent FROM thumb_failure");
+    assert_eq!(failed, [[&*guids[3], "too_large", "true"]]);
+    assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "19");
+}
+
+#[test]
+fn a_file_that_is_longer_than_max_bytes_is_not_read_but_fetched_again() {
+    let guids = guids(3);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let huge = env.write(&format!("thumbs/{}.jpg", guids[0]), image_for(&guids[0]));
+    std::fs::File::options().write(true).open(huge).unwrap().set_len(1 << 41).unwrap();
+    let fetch = env.fetch(&origin).args(["--json"]).under("bash", ["-c", "ulimit -v 2000000; exec \"$0\" \"$@\""]);
+    let report = fetch.run().expect(0).json();
+    assert_eq!((&report["fetched"], &report["reused"]), (&3.into(), &0.into()));
+    env.assert_done(&guids);
+}
+
+#[test]
+fn what_is_no_file_under_a_final_name_hangs_no_worker() {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+    let guids = guids(9);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    std::fs::create_dir(env.dest()).unwrap();
+    assert!(env.program("mkfifo").arg(env.image(&guids[0])).try_run());
+    drop(UnixListener::bind(env.image(&guids[1])).unwrap());
+    symlink("/dev/zero", env.image(&guids[2])).unwrap();
+    symlink(env.image(&guids[3]), env.image(&guids[3])).unwrap();
+    // A link to what is mine is replaced, and what is mine stays as it is.
+    let mine = env.write("mine.txt", "mine");
+    symlink(&mine, env.image(&guids[4])).unwrap();
+    // None of these holds anything, so a thumbnail takes their place.
+    env.fetch(&origin).run().expect(0);
+    env.assert_done(&guids);
+    assert_eq!(std::fs::read_to_string(mine).unwrap(), "mine");
+}
+
+#[test]
+fn a_folder_under_a_final_name_ends_the_run_and_is_named_and_loses_nothing() {
+    let guids = guids(9);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let folder = env.image(&guids[0]).display().to_string();
+    let mine = env.write(&format!("thumbs/{}.jpg/mine.txt", guids[0]), "mine");
+    for _ in 0..2 {
+        env.fetch(&origin).args(["--workers", "1"]).run().expect(1).complains().stderr_has(&folder);
+        assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
+        assert_eq!(env.value("SELECT count(*) FROM thumb_failure WHERE permanent"), "0");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+    env.fetch(&origin).run().expect(0);
+    env.assert_done(&guids);
 }

@@ -24,6 +24,7 @@ mod lists;
 mod load;
 mod locks;
 mod making;
+mod memory;
 mod merge;
 mod odd_tables;
 mod options;

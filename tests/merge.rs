@@ -279,3 +279,34 @@ fn a_locked_warehouse_is_waited_for_and_then_75() {
     waiting.wait().expect(0);
     assert_eq!(done(&env), ["a"]);
 }
+
+#[test]
+fn a_line_without_an_end_is_an_error_and_not_a_gigabyte_of_memory() {
+    let env = Env::with(&["a", "b"]);
+    let bomb: Vec<u8> = gzipped(&(ok("a") + &"x".repeat(1 << 20)));
+    let tail = gzipped(&"x".repeat(1 << 27));
+    // A gigabyte of one line; the stream is a few megabytes.
+    env.write("bomb.gz", [bomb, tail.repeat(8)].concat());
+    env.write("good", ok("b"));
+    let limited = merge(&env, &["good", "bomb.gz"]).under("bash", ["-c", "ulimit -v 1000000; exec \"$0\" \"$@\""]);
+    limited.run().expect(1).complains().stderr_has("bomb.gz: line 2:").stderr_has("longer");
+    assert_eq!(done(&env), ["b"]);
+    // A torn one is torn, as long as it is a line.
+    env.write("torn", ok("a") + &"x".repeat(1_000_000));
+    merge(&env, &["torn"]).run().expect(0).stderr_has("torn");
+}
+
+#[test]
+fn long_lines_fill_a_batch_by_their_bytes() {
+    let env = Env::with(&["a"]);
+    let line = |n: u32| {
+        let url = "u".repeat(1_000_000);
+        format!(r#"{{"guid":"{n}","ok":false,"kind":"timeout","url":"{url}","finished_at":"2026-01-01T00:00:00Z"}}"#)
+            + "\n"
+    };
+    let lines: String = (0..200).map(line).collect();
+    env.write("lines", lines);
+    // The whole of it is 200 MB, and each is held two or three times.
+    let limited = merge(&env, &["lines", "--json"]).under("bash", ["-c", "ulimit -v 1200000; exec \"$0\" \"$@\""]);
+    assert_eq!(limited.run().expect(0).json()["unknown"], 200);
+}

@@ -146,7 +146,7 @@ fn the_binary_asks_nothing_of_the_system_not_even_a_folder() {
     for guid in ["a", "b", "c"] {
         std::fs::remove_file(env.path(&format!("root/thumbs/{guid}.jpg"))).unwrap();
     }
-    chroot(&["verify", "--warehouse", "w.duckdb", "--fix"]).expect(0);
+    chroot(&["verify", "--warehouse", "w.duckdb", "--fix", "--yes"]).expect(0);
     let nowhere = "https://nowhere.test/{guid}.jpg";
     let args = [&fetch[..8], &[nowhere, "--retries", "0", "--timeout", "5", "--json"]].concat();
     assert_eq!(chroot(&args).expect(3).json()["failures"]["dns"], 3);

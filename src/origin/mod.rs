@@ -31,6 +31,8 @@ pub use roots::{Proxies, Roots};
 const MOST_REDIRECTS: usize = 5;
 /// How much of a body that is not wanted is read to keep its connection.
 const DRAIN: u64 = 256 * 1024;
+/// How far ahead of what has come space for a body is made, whatever its length is said to be.
+const AHEAD: usize = 1 << 20;
 /// How long an idle connection is kept: longer than any back-off or cool-down.
 const IDLE: Duration = Duration::from_secs(330);
 /// Header lines of a request that decide how it is framed, or what toller relies on.
@@ -134,6 +136,12 @@ impl Origin {
     #[must_use]
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
+    }
+
+    /// The longest body that is no failure.
+    #[must_use]
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
     }
 
     /// Requests sent so far, retries and redirects too.
@@ -285,8 +293,13 @@ impl Origin {
             length.is_some() || headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
         let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(32 * 1024);
         let reader = rest.as_reader().take(self.max_bytes.saturating_add(1));
-        read_whole(reader, expected, body)
-            .map_err(|error| self.classify_body(error.into(), body.len()).with_status(200))?;
+        read_whole(reader, expected, body).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::OutOfMemory {
+                let cause = format!("no memory for more than {} of its bytes", body.len());
+                return Failure::new(Kind::TooLarge, cause).with_status(200);
+            }
+            self.classify_body(error.into(), body.len()).with_status(200)
+        })?;
         if body.len() as u64 > self.max_bytes {
             return Err(too_large());
         }
@@ -297,25 +310,26 @@ impl Origin {
     }
 }
 
-/// Reads to the end, in place of what is in `body`; at an error too, `body` is what was read.
+/// Reads to the end, in place of what is in `body`; at an error too, `body` is what was read. A refusal of memory is one.
 ///
 /// As `read_to_end`, but that zeroes all the space that a body may take; here what held the last one does for the next.
+/// What is expected is somebody's word, so space grows with what arrives.
 fn read_whole(mut reader: impl Read, expected: usize, body: &mut Vec<u8>) -> std::io::Result<()> {
     let mut filled = 0;
-    // One more than is said, so that the end is seen without growing.
-    let mut space = expected + 1;
     let result = loop {
-        if body.len() < space {
-            body.resize(space, 0);
+        if filled == body.len() {
+            // One more than is said, so that the end is seen without growing.
+            let more = if filled > expected { filled } else { (expected - filled).saturating_add(1) }.min(AHEAD);
+            if body.try_reserve_exact(more).is_err() {
+                break Err(std::io::ErrorKind::OutOfMemory.into());
+            }
+            body.resize(filled + more, 0);
         }
         match reader.read(&mut body[filled..]) {
             Ok(0) => break Ok(()),
             Ok(read) => filled += read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => break Err(error),
-        }
-        if filled == body.len() {
-            space = filled * 2;
         }
     };
     body.truncate(filled);
@@ -449,6 +463,22 @@ mod tests {
         for (name, value) in [("Host", "x"), ("Content-Length", "1"), ("a b", "x"), ("X-Key", "secret\nX: y")] {
             let error = header_map(&[(name.into(), value.into())]).expect_err(name);
             assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn space_for_a_body_grows_with_what_arrives_whatever_was_said() {
+        let mut body = Vec::new();
+        read_whole(&b"abc"[..], usize::MAX, &mut body).expect("a stated length is only a word");
+        assert_eq!((&body[..], body.capacity() <= AHEAD), (&b"abc"[..], true));
+        for length in [0, 1, 20_000, AHEAD - 1, AHEAD, AHEAD + 1, 3 * AHEAD + 17] {
+            for expected in [0, 7, length, length + 1, usize::MAX] {
+                let sent: Vec<u8> = (0..=250u8).cycle().take(length).collect();
+                read_whole(&sent[..], expected, &mut body).expect("memory can be read");
+                assert!(body == sent, "{length} bytes, {expected} expected");
+                assert!(body.capacity() <= length + AHEAD + 1, "{length}: {}", body.capacity());
+                body = Vec::new();
+            }
         }
     }
 }

@@ -111,6 +111,13 @@ impl OwnFolder {
         }
     }
 
+    /// Says at once that the lock is another process's.
+    pub(super) fn must_be_free(&self) -> Result<()> {
+        // What is wrong with the lock itself is said by whoever takes it.
+        let Ok(mut file) = self.open_lock() else { return Ok(()) };
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) { Err(self.busy(&mut file)) } else { Ok(()) }
+    }
+
     /// A file that toller made: a regular one, and empty or with a holder in it.
     fn open_lock(&self) -> io::Result<File> {
         // Without NONBLOCK a named pipe would keep us.

@@ -33,8 +33,10 @@ pub use tables::{Name, Shape, Tables};
 use tables::{quote, text};
 pub use verify::{Claim, Claims};
 
-/// Memory that DuckDB may use at first; when a window needs more it gets more, up to half of the machine's.
+/// Memory that DuckDB may use at first; when a window needs more it gets more, up to half of what there is.
 const MEMORY: u64 = 64 << 20;
+/// What the rest of the process takes, and what DuckDB takes without counting it.
+const OWN_MEMORY: u64 = 128 << 20;
 
 /// How long to wait before trying a locked warehouse again, while there is nothing else to do.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
@@ -261,6 +263,11 @@ fn patiently<'w>(
     }
 }
 
+/// That part of the memory that is there for DuckDB.
+fn room(part: u64) -> u64 {
+    (machine::memory().saturating_sub(OWN_MEMORY) / part).max(MEMORY)
+}
+
 /// Asked without opening it: closing a file drops this process's locks on it, DuckDB's too.
 fn must_exist(file: &Path) -> Result<()> {
     match std::fs::metadata(file) {
@@ -330,22 +337,22 @@ impl Window<'_> {
         }
     }
 
-    /// Runs a query that has to remember every id: with the memory that a quarter of the machine is, since sorting out
+    /// Runs a query that has to remember every id: with a quarter of the memory that there is, since sorting out
     /// ten million on disk takes half a minute, and while it takes the warehouse is held.
     fn with_room<T>(&self, query: impl FnOnce() -> duckdb::Result<T>) -> duckdb::Result<T> {
         let set = |bytes: u64| self.connection.execute_batch(&format!("SET memory_limit = '{bytes}B'"));
-        set((machine::memory() / 4).max(self.memory.get()))?;
+        set(room(4).max(self.memory.get()))?;
         let result = query();
         // Only a wish: what is in use may not fit into it.
         let _ = set(self.memory.get());
         result
     }
 
-    /// Doubles the memory that DuckDB may use, unless that is more than half of the machine's.
+    /// Doubles the memory that DuckDB may use, up to half of what there is.
     fn may_use_more(&self) -> bool {
-        let more = self.memory.get() * 2;
-        let allowed = more <= machine::memory() / 2
-            && self.connection.execute_batch(&format!("SET memory_limit = '{more}B'")).is_ok();
+        let more = (self.memory.get() * 2).min(room(2));
+        let allowed =
+            more > self.memory.get() && self.connection.execute_batch(&format!("SET memory_limit = '{more}B'")).is_ok();
         self.memory.set(if allowed { more } else { self.memory.get() });
         allowed
     }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{RunManifest, Status, Tally, is_dead};
 use crate::outcome::Outcome;
 
-use super::tables::{FAILURE_COLUMNS, MANIFEST_COLUMNS, Name, quote};
+use super::tables::{FAILURE_COLUMNS, LATER_COLUMNS, MANIFEST_COLUMNS, Name, quote, type_of};
 use super::{Shape, Warehouse, Window, micros, plain};
 
 /// toller's own tables as they are to be used in this warehouse.
@@ -118,7 +118,8 @@ impl Window<'_> {
     /// The warehouse cannot be written.
     pub fn make_own_tables(&self, own: &OwnTables, shape: &Shape) -> Result<()> {
         let failure = &self.tables.failure;
-        let complete = self.columns(&own.manifest)?.iter().any(|column| column.name == "expect");
+        let columns = self.columns(&own.manifest)?;
+        let complete = LATER_COLUMNS.iter().all(|column| type_of(&columns, column).is_some());
         if complete && !self.columns(failure)?.is_empty() {
             return Ok(());
         }
@@ -127,10 +128,12 @@ impl Window<'_> {
             .replace("{manifest}", &self.quoted(&own.manifest))
             .replace("{failure}", &self.quoted(failure))
             .replace("{id_type}", &shape.id_type);
-        let column = format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS expect VARCHAR", self.quoted(&own.manifest));
+        let manifest = self.quoted(&own.manifest);
+        let add =
+            LATER_COLUMNS.map(|column| format!("ALTER TABLE {manifest} ADD COLUMN IF NOT EXISTS {column} VARCHAR"));
         self.transaction("make tables", || {
             self.connection.execute_batch(&schema)?;
-            self.connection.execute_batch(&column)
+            self.connection.execute_batch(&add.join(";"))
         })?;
         // Checkpointed by itself, so that no kill can leave it to be replayed together with rows.
         self.connection.execute_batch("CHECKPOINT").map_err(|cause| self.error("make tables", &cause))
@@ -148,8 +151,8 @@ impl Window<'_> {
         let dead = self.dead_runs(&manifest, run, dest.as_deref().filter(|_| holds_lock), now)?;
         let insert = format!(
             "INSERT INTO {manifest} (run_id, started_at, updated_at, status, pending, fetched, reused, failed, bytes, requests, \
-             connections, workers, url, dest, extension, fanout, host, pid, version, expect) VALUES (?, make_timestamp(?), \
-             make_timestamp(?), 'running', ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+             connections, workers, url, dest, extension, fanout, host, pid, version, expect, image_table) VALUES (?, \
+             make_timestamp(?), make_timestamp(?), 'running', ?, 0, 0, 0, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         );
         self.transaction("open run", || {
             self.abandon(&manifest, &dead, now)?;
@@ -169,6 +172,7 @@ impl Window<'_> {
                     i64::from(std::process::id()),
                     env!("CARGO_PKG_VERSION"),
                     run.expect,
+                    self.tables.table.canonical(),
                 ],
             )
         })?;

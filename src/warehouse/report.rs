@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 
-use super::tables::{FAILURE_COLUMNS, MANIFEST_COLUMNS};
+use super::tables::{FAILURE_COLUMNS, LATER_COLUMNS, MANIFEST_COLUMNS, text};
 use super::{Condition, Shape, Window};
 
 /// The counts of a warehouse.
@@ -48,6 +48,9 @@ pub struct RunRow {
     /// What counted as a good body; a column that older tables lack.
     #[serde(skip)]
     pub expect: Option<String>,
+    /// Which table of images it was for; likewise.
+    #[serde(skip)]
+    pub image_table: Option<String>,
     /// Seconds from its start to its last news.
     #[serde(skip)]
     pub seconds: f64,
@@ -103,14 +106,20 @@ impl Window<'_> {
     /// # Errors
     /// The warehouse cannot be read.
     pub fn last_runs(&self, most: usize) -> Result<Vec<RunRow>> {
+        self.runs_where("true", most)
+    }
+
+    fn runs_where(&self, condition: &str, most: usize) -> Result<Vec<RunRow>> {
         let Some(manifest) = self.readable_manifest()? else { return Ok(Vec::new()) };
-        let expect = if self.lacking(&manifest, &["expect"])?.is_empty() { "expect" } else { "NULL" };
+        let lacking = self.lacking(&manifest, &LATER_COLUMNS)?;
+        let later =
+            LATER_COLUMNS.map(|column| if lacking.contains(&column) { "NULL::VARCHAR" } else { column }).join(", ");
         let time = |column: &str| format!("strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ')");
         let sql = format!(
             "SELECT run_id::VARCHAR, {}, {}, {}, status::VARCHAR, {}, url, dest, extension, fanout::BIGINT, host, pid::BIGINT, \
-             version, error, {expect}, coalesce((epoch_us(updated_at) - epoch_us(started_at)) / 1000000.0, 0)::DOUBLE, \
+             version, error, {later}, coalesce((epoch_us(updated_at) - epoch_us(started_at)) / 1000000.0, 0)::DOUBLE, \
              coalesce(({} - epoch_us(coalesce(updated_at, started_at))) / 1000000.0, 0)::DOUBLE \
-             FROM {} QUALIFY status = 'running' OR row_number() OVER (ORDER BY started_at DESC, run_id DESC) <= {most} \
+             FROM {} WHERE {condition} QUALIFY status = 'running' OR row_number() OVER (ORDER BY started_at DESC, run_id DESC) <= {most} \
              ORDER BY started_at DESC, run_id DESC",
             time("started_at"),
             time("updated_at"),
@@ -150,8 +159,9 @@ impl Window<'_> {
                     version: row.get(19)?,
                     error: row.get(20)?,
                     expect: row.get(21)?,
-                    seconds: row.get(22)?,
-                    silent_for: row.get(23)?,
+                    image_table: row.get(22)?,
+                    seconds: row.get(23)?,
+                    silent_for: row.get(24)?,
                     lives: false,
                 })
             })?;
@@ -160,12 +170,24 @@ impl Window<'_> {
         query().map_err(|cause| self.error("read runs", &cause))
     }
 
-    /// The latest run that had a destination.
+    /// The latest run of this table of images that had a destination.
+    ///
+    /// Runs of an older toller do not say which table they were for. They count only where none says it: among
+    /// several tables nobody knows whose they were, and a wrong folder is worse than none.
     ///
     /// # Errors
     /// The warehouse cannot be read.
     pub fn last_destination(&self) -> Result<Option<RunRow>> {
-        Ok(self.last_runs(1000)?.into_iter().find(|run| run.dest.is_some()))
+        let Some(manifest) = self.readable_manifest()? else { return Ok(None) };
+        let mut condition = String::from("dest IS NOT NULL");
+        if self.lacking(&manifest, &LATER_COLUMNS)?.is_empty() {
+            condition += &format!(
+                " AND coalesce(lower(image_table) = lower({}), NOT EXISTS (FROM {} WHERE dest IS NOT NULL AND image_table IS NOT NULL))",
+                text(&self.tables.table.canonical()),
+                self.quoted(&manifest),
+            );
+        }
+        Ok(self.runs_where(&condition, 1)?.into_iter().next())
     }
 
     fn readable_manifest(&self) -> Result<Option<super::Name>> {

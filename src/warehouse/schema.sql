@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS {manifest} (
     pid         BIGINT,
     version     {text},
     error       {text},
-    expect      {text}            -- what counted as a good body
+    expect      {text},           -- what counted as a good body
+    image_table {text}            -- which table of images it was for, with its schema
 );
 
 -- At most one row for each GUID that stands failed; a later success takes it away.

@@ -31,6 +31,12 @@ impl Name {
         format!("{}.{}.{}", quote(catalogue), quote(schema), quote(&self.table))
     }
 
+    /// The one spelling of a table that can be spelt with its schema and without.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        format!("{}.{}", self.schema.as_deref().unwrap_or("main"), self.table)
+    }
+
     /// The same table name behind a prefix, in the same schema.
     #[must_use]
     pub fn prefixed(&self, prefix: &str) -> Self {
@@ -104,6 +110,9 @@ pub const MANIFEST_COLUMNS: [&str; 21] = [
     "version",
     "error",
 ];
+
+/// The columns that an older toller's `run_manifest` lacks; they are added to it.
+pub const LATER_COLUMNS: [&str; 2] = ["expect", "image_table"];
 
 /// The columns that `thumb_failure` must have to be toller's.
 pub const FAILURE_COLUMNS: [&str; 9] =
@@ -329,5 +338,9 @@ mod tests {
             "\"w\".\"s\".\"toller_run_manifest\""
         );
         assert_eq!(text("it's"), "'it''s'");
+        assert_eq!(
+            ["a", "main.a", "b.a", "main.b.a"].map(|name| Name::parse(name).canonical()),
+            ["main.a", "main.a", "b.a", "main.b.a"]
+        );
     }
 }

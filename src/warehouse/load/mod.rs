@@ -15,9 +15,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::input::{self, Lines};
-use crate::machine;
 
-use super::{Access, Effort, MEMORY, Tables, Warehouse, Window};
+use super::{Access, Effort, Tables, Warehouse, Window};
 
 use incoming::Incoming;
 use looks::Heading;
@@ -147,7 +146,7 @@ pub fn load(
     sources.iter().try_for_each(Source::must_be_readable)?;
     let made = !file.exists();
     // Sorting out duplicates among millions takes more memory than a run is given.
-    let memory = (machine::memory() / 2).max(MEMORY);
+    let memory = super::room(2);
     let (warehouse, access) = if made {
         (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Make)
     } else {

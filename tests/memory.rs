@@ -1,0 +1,64 @@
+//! Memory: what a command takes is measured by what its cgroup has, as in a container, and not by what the host has.
+
+use crate::support::env::skipped;
+use crate::support::{Cmd, Env};
+use std::path::PathBuf;
+
+/// A cgroup with a limit of memory, below this process's own, of whichever version is there; it goes with the test.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn of(megabytes: u64) -> Option<Self> {
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let path = |name: &str| own.lines().find_map(|line| line.split_once(name)).map(|(_, path)| path.to_owned());
+        let v1 = path(":memory:").map(|path| (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes"));
+        let v2 = path("0::").map(|path| (format!("/sys/fs/cgroup{path}"), "memory.max"));
+        let made = v1.into_iter().chain(v2).find_map(|(parent, limit)| {
+            let cgroup = Self(PathBuf::from(parent).join(format!("toller-test-{}", std::process::id())));
+            std::fs::create_dir(&cgroup.0).ok()?;
+            let limited = std::fs::write(cgroup.0.join(limit), (megabytes << 20).to_string());
+            limited.is_ok().then_some(cgroup)
+        });
+        if made.is_none() {
+            skipped("no cgroup can be made here");
+        }
+        made
+    }
+
+    fn holding(&self, command: Cmd) -> Cmd {
+        let enter = format!("echo $$ > '{}' && exec \"$0\" \"$@\"", self.0.join("cgroup.procs").display());
+        command.under("bash", ["-c", &enter])
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn in_a_small_cgroup_on_a_large_host_every_command_lives() {
+    const ROWS: usize = 1_000_000;
+    let env = Env::new();
+    let mut random = fastrand::Rng::with_seed(1);
+    let ids: String = (0..ROWS).map(|_| format!("{:032x}\n", random.u128(..))).collect();
+    let outcome = |id: &str| format!(r#"{{"guid":"{id}","ok":true,"finished_at":"2026-01-01T00:00:00Z"}}"#) + "\n";
+    env.write("outcomes", ids.lines().step_by(20).map(outcome).collect::<String>());
+    env.write("ids", ids);
+    std::fs::create_dir(env.dest()).unwrap();
+    let Some(cgroup) = Cgroup::of(160) else { return };
+    let run = |args: &[&str]| {
+        let command = env.toller([args[0], "--warehouse"]).arg(env.warehouse()).args(&args[1..]);
+        cgroup.holding(command).run()
+    };
+    run(&["load", "ids"]).expect(0);
+    run(&["merge", "outcomes"]).expect(0);
+    assert_eq!(run(&["status", "--json"]).expect(0).json()["done"], ROWS / 20);
+    assert_eq!(run(&["pending", "--limit", "3"]).expect(0).stdout.lines().count(), 3);
+    let verified = run(&["verify", "--json", "--dest", "thumbs", "--fix"]).expect(0).json();
+    assert_eq!(verified["missing"], ROWS / 20);
+    // Nobody listens there, so that the run ends; what counts is that it says so.
+    let fetch = ["fetch", "--url", "http://127.0.0.1:9/{guid}", "--dest", "thumbs", "--retries", "0"];
+    run(&fetch).expect(1).complains();
+}
