@@ -41,10 +41,10 @@ pub fn next<'a>(rest: &mut &'a [u8]) -> Option<Boxed<'a>> {
 }
 
 /// What is inside the first box of this kind, if all of that is there.
-pub fn find<'a>(mut rest: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
+pub fn find<'a>(mut rest: &'a [u8], kind: [u8; 4]) -> Option<&'a [u8]> {
     loop {
         let found = next(&mut rest)?;
-        if found.kind == *kind {
+        if found.kind == kind {
             return (found.size != Size::Cut).then_some(found.inside);
         }
     }

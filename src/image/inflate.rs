@@ -56,8 +56,9 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Bits<'a, I> {
     fn fill(&mut self) {
         if let Some(eight) = self.piece.first_chunk::<8>() {
             self.buffer |= u64::from_le_bytes(*eight) << self.count;
-            self.piece = &self.piece[(63 - self.count as usize) / 8..];
-            self.count |= 56;
+            let whole = (63 - self.count) / 8;
+            self.piece = &self.piece[whole as usize..];
+            self.count += whole * 8;
             return;
         }
         while self.count <= 56 {

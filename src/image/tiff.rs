@@ -74,35 +74,37 @@ impl File<'_> {
         for entry in 0..count {
             let entry = entries + entry * entry_size;
             let tag = self.number(entry, 2).ok_or(CUT)?;
+            let list = self.list(entry).ok_or(CUT)?;
             let place = PIECES.iter().flat_map(|(offsets, lengths)| [offsets, lengths]).position(|known| *known == tag);
             if let Some(place) = place {
-                lists[place] = self.list(entry).ok_or(CUT)?;
+                lists[place] = Some(list);
             }
         }
-        // Readers do without the place of the next directory where the file ends.
-        let next = self.number(entries + count * entry_size, next_size).unwrap_or(0);
+        let next = self.number(entries + count * entry_size, next_size).ok_or(CUT)?;
         let mut found = None;
         for pair in lists.chunks_exact(2) {
-            if let Some(offsets) = pair[0] {
+            if let Some(offsets) = pair[0].filter(|offsets| offsets.count * offsets.size > 0) {
                 found = Some(self.pieces(offsets, pair[1])?);
             }
         }
         Ok((next, found))
     }
 
-    /// The numbers of an entry, which are in the entry itself where they fit; `None` inside for numbers of no size.
-    fn list(&self, entry: u64) -> Option<Option<List>> {
+    /// The numbers of an entry, which are in the entry itself where they fit; `None` if they are not there.
+    fn list(&self, entry: u64) -> Option<List> {
         let wide = if self.big { 8 } else { 4 };
         let size = match self.number(entry + 2, 2)? {
-            3 => 2,
-            4 | 13 => 4,
-            16 | 18 => 8,
-            _ => return Some(None),
+            1 | 2 | 6 | 7 => 1,
+            3 | 8 => 2,
+            4 | 9 | 11 | 13 => 4,
+            5 | 10 | 12 | 16 | 17 | 18 => 8,
+            _ => 0, // of no known kind
         };
         let count = self.number(entry + 4, wide)?;
         let value = entry + 4 + wide;
-        let at = if count.checked_mul(size)? <= wide { value } else { self.number(value, wide)? };
-        Some(Some(List { at, count, size }))
+        let length = count.checked_mul(size)?;
+        let at = if length <= wide { value } else { self.number(value, wide)? };
+        (at.checked_add(length)? <= self.body.len() as u64).then_some(List { at, count, size })
     }
 
     fn pieces(&mut self, offsets: List, lengths: Option<List>) -> Result<Proof, NotWhole> {

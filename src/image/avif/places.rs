@@ -11,8 +11,8 @@ const BROKEN: NotWhole = NotWhole("avif with a broken list of places");
 pub fn pictures(body: &[u8], meta: &[u8]) -> Verdict {
     // A version and flags come before the boxes inside.
     let inside = meta.get(4..).ok_or(WITHOUT)?;
-    let places = boxes::find(inside, b"iloc").ok_or(WITHOUT)?;
-    let own = boxes::find(inside, b"idat").unwrap_or(&[]);
+    let places = boxes::find(inside, *b"iloc").ok_or(WITHOUT)?;
+    let own = boxes::find(inside, *b"idat").unwrap_or(&[]);
     extents(&mut Reader(places), body, own).unwrap_or(Err(BROKEN))
 }
 
@@ -69,8 +69,9 @@ pub fn samples(body: &[u8], moov: &[u8]) -> Verdict {
     while let Some(track) = boxes::next(&mut rest) {
         match &track.kind {
             b"trak" if track.size != Size::Cut => {
-                let table =
-                    [b"mdia", b"minf", b"stbl"].iter().try_fold(track.inside, |inside, kind| boxes::find(inside, kind));
+                let table = [*b"mdia", *b"minf", *b"stbl"]
+                    .iter()
+                    .try_fold(track.inside, |inside, kind| boxes::find(inside, *kind));
                 found |= chunks(table.ok_or(BROKEN)?, body.len() as u64).ok_or(BROKEN)??;
             }
             // Its samples come in fragments behind it, as many as there are.
@@ -85,12 +86,12 @@ pub fn samples(body: &[u8], moov: &[u8]) -> Verdict {
 fn chunks(table: &[u8], whole: u64) -> Option<Result<bool, NotWhole>> {
     // Each of them begins with a version and flags, which say nothing here.
     let list = |kind| boxes::find(table, kind).and_then(|inside| Some(Reader(inside.get(4..)?)));
-    let (mut offsets, wide) = match list(b"stco") {
+    let (mut offsets, wide) = match list(*b"stco") {
         Some(offsets) => (offsets, 4),
-        None => (list(b"co64")?, 8),
+        None => (list(*b"co64")?, 8),
     };
-    let mut runs = list(b"stsc")?;
-    let mut sizes = list(b"stsz")?;
+    let mut runs = list(*b"stsc")?;
+    let mut sizes = list(*b"stsz")?;
     let same = sizes.number(4)?;
     let mut left = sizes.number(4)?;
     let any = left > 0;

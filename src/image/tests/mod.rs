@@ -119,7 +119,7 @@ fn time_is_linear_for_any_body() {
     let empty = chunk(*b"IDAT", b"");
     let extended = webp::extended();
     // A directory that comes after itself, as long as can be.
-    let circle = [b"II*\0\x08\0\0\0\xFF\xFF", &[0; 12 * 0xFFFF][..], b"\x08\0\0\0"].concat();
+    let circle = [&b"II*\0\x08\0\0\0\xFF\xFF"[..], &vec![0; 12 * 0xFFFF], b"\x08\0\0\0"].concat();
     let cases: [(&[&[u8]], &[u8]); 19] = [
         (&[SOI], b"\xFF"),
         (&[SOI, b"\xFF"], b"\0\xFF"),

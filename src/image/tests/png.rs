@@ -178,6 +178,20 @@ proptest! {
     }
 
     #[test]
+    fn a_changed_stream_gets_an_answer(
+        rows in any_rows(),
+        level in 0..10_u32,
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut stream = packed(&rows, level);
+        for (place, byte) in changes {
+            let place = place.index(stream.len());
+            stream[place] = byte;
+        }
+        let _ = inflate::holds(stream.chunks(1000), u64::MAX);
+    }
+
+    #[test]
     fn any_stream_gets_an_answer(noise in vec(any::<u8>(), 0..300), enough in 0..2000_u64) {
         for start in [&b"\x78\x9C"[..], b"\x78\x9C\x03", b"\x78\x9C\x05", b"\x78\x9C\x00"] {
             let _ = inflate::holds([start, &noise].into_iter(), enough);

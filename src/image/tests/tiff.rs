@@ -85,6 +85,20 @@ fn a_tiff_that_does_not_say_how_long_its_strips_are_proves_nothing() {
 }
 
 #[test]
+fn a_tiff_whose_last_values_or_directories_are_missing_is_refused() {
+    // The strip is there, but what an entry names behind it is not.
+    let entries: [(usize, usize, &[usize]); 3] = [(273, 4, &[50]), (279, 4, &[4]), (700, 4, &[7; 9])];
+    let image = file(true, false, &entries, b"");
+    assert_eq!(check(&image), Ok(Proof::Whole));
+    assert_eq!(why(&image[..image.len() - 1]), "tiff cut inside a directory");
+    // There is another page, but where?
+    let mut pages = tiffs().remove(0);
+    let next = 10 + 3 * 12;
+    pages[next] = 200;
+    assert_eq!(why(&pages), "tiff cut inside a directory");
+}
+
+#[test]
 fn directories_that_go_in_circles_end() {
     let mut image = tiffs().remove(0);
     let next = 10 + 3 * 12;
