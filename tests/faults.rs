@@ -146,7 +146,7 @@ fn matrix() -> Vec<Row> {
         row("cut, and delimited by the end",        Reply::image().until_close().cut_body(5000),      "truncated",     200, Passes, Three, 3, 2),
         row("nearly whole, delimited by the end",   Reply::image().until_close().cut_tail(1),         "truncated",     200, Passes, Three, 3, 2),
         row("a page, delimited by the end",         Reply::html().until_close(),                      "truncated",     200, Passes, Three, 3, 2),
-        row("a GIF that does not say where it ends", jpeg(&gif()).until_close(),                      "truncated",     200, Passes, Three, 3, 2),
+        row("a GIF that does not say where it ends", jpeg(GIF).until_close(),                         "truncated",     200, Passes, Three, 3, 2),
         // Before a whole head.
         row("closed instead of an answer",          Reply::nothing(),                                 "connect",         0, Passes, Three, 3, 3),
         row("dropped instead of an answer",         Reply::nothing().then(End::Drop),                 "connect",         0, Passes, Three, 3, 3),
@@ -196,9 +196,7 @@ fn matrix() -> Vec<Row> {
 }
 
 /// A GIF without its trailer: an image, and no proof that it is all of it.
-fn gif() -> Vec<u8> {
-    b"GIF89a\x01\0\x01\0\0\0\0\x2C\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0".to_vec()
-}
+const GIF: &[u8] = b"GIF89a\x01\0\x01\0\0\0\0\x2C\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0";
 
 /// An image of 2 x 2 whose header says how long it is.
 fn bmp() -> Vec<u8> {

@@ -41,7 +41,7 @@ pub fn next<'a>(rest: &mut &'a [u8]) -> Option<Boxed<'a>> {
 }
 
 /// What is inside the first box of this kind, if all of that is there.
-pub fn find<'a>(mut rest: &'a [u8], kind: [u8; 4]) -> Option<&'a [u8]> {
+pub fn find(mut rest: &[u8], kind: [u8; 4]) -> Option<&[u8]> {
     loop {
         let found = next(&mut rest)?;
         if found.kind == kind {
