@@ -121,6 +121,9 @@ fn matrix() -> Vec<Row> {
         row("a JPEG without its first byte",        jpeg(&image()[1..]),                              "not_an_image",  200, Lasts,  Three, 4, 1),
         row("zeros",                                jpeg(&[0; 20_000]),                               "not_an_image",  200, Lasts,  Three, 4, 1),
         row("a PNG that ends in its header",        jpeg(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"),         "not_an_image",  200, Lasts,  Three, 4, 1),
+        row("a BMP without its last row",           jpeg(&bmp()[..62]),                               "not_an_image",  200, Lasts,  Three, 4, 1),
+        row("an AVIF that ends in its first box",   jpeg(b"\0\0\0\x14ftypavif\0\0\0\0mif1"),           "not_an_image",  200, Lasts,  Three, 4, 1),
+        row("a drawing",                            Reply::bytes(200, "image/svg+xml", "<svg></svg>"),  "not_an_image",  200, Lasts,  Three, 4, 1),
         row("gzip, though identity was asked for",  Reply::image().gzip(),                            "not_an_image",  200, Lasts,  Three, 4, 1),
         row("gzip in chunks",                       Reply::image().gzip().chunked(),                  "not_an_image",  200, Lasts,  Three, 4, 1),
         row("less announced than there is",         Reply::image().claiming(500).then(End::Close),    "not_an_image",  200, Lasts,  Three, 4, 2),
@@ -143,7 +146,7 @@ fn matrix() -> Vec<Row> {
         row("cut, and delimited by the end",        Reply::image().until_close().cut_body(5000),      "truncated",     200, Passes, Three, 3, 2),
         row("nearly whole, delimited by the end",   Reply::image().until_close().cut_tail(1),         "truncated",     200, Passes, Three, 3, 2),
         row("a page, delimited by the end",         Reply::html().until_close(),                      "truncated",     200, Passes, Three, 3, 2),
-        row("a BMP, delimited by the end",          jpeg(&bmp()).until_close(),                       "truncated",     200, Passes, Three, 3, 2),
+        row("a GIF that does not say where it ends", jpeg(GIF).until_close(),                         "truncated",     200, Passes, Three, 3, 2),
         // Before a whole head.
         row("closed instead of an answer",          Reply::nothing(),                                 "connect",         0, Passes, Three, 3, 3),
         row("dropped instead of an answer",         Reply::nothing().then(End::Drop),                 "connect",         0, Passes, Three, 3, 3),
@@ -192,7 +195,10 @@ fn matrix() -> Vec<Row> {
     ]
 }
 
-/// An image that its beginning alone gives away.
+/// A GIF without its trailer: an image, and no proof that it is all of it.
+const GIF: &[u8] = b"GIF89a\x01\0\x01\0\0\0\0\x2C\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0";
+
+/// An image of 2 x 2 whose header says how long it is.
 fn bmp() -> Vec<u8> {
     let mut bmp =
         b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x02\0\0\0\x02\0\0\0\x01\0\x18\0\0\0\0\0\x10\0\0\0".to_vec();

@@ -264,6 +264,19 @@ fn a_page_with_status_200_and_a_torn_image_are_never_saved() {
 }
 
 #[test]
+fn an_image_that_proves_its_end_needs_no_length_and_one_that_does_not_needs_it() {
+    let (env, origin) = (Env::with(&["bmp", "gif"]), Origin::start());
+    let bmp = [&b"BM\0\0\0\0\0\0\0\0\x1A\0\0\0\x0C\0\0\0\x02\0\x02\0\x01\0\x18\0"[..], &[9; 16]].concat();
+    let gif = b"GIF89a\x01\0\x01\0\0\0\0\x2C\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0".to_vec();
+    origin.on("bmp", [Reply::bytes(200, "image/bmp", bmp.clone()).until_close()]);
+    origin.on("gif", [Reply::bytes(200, "image/gif", gif.clone())]);
+    env.fetch(&origin).run().expect(0);
+    for (guid, image) in [("bmp", bmp), ("gif", gif)] {
+        assert_eq!(std::fs::read(env.image(guid)).unwrap(), image);
+    }
+}
+
+#[test]
 fn plain_http_works_and_is_warned_about() {
     let guids = guids(5);
     let (env, origin) = (Env::with(&guids), Origin::builder().plain_http().start());

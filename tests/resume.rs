@@ -1,6 +1,6 @@
 //! Killed at any instant, locked out at any instant: the next run goes on, and the warehouse never lies.
 
-use crate::support::{Env, Origin, eventually, guids};
+use crate::support::{Env, Origin, Reply, eventually, guids, image_for};
 
 #[test]
 fn after_kill_9_the_next_run_goes_on() {
@@ -59,6 +59,51 @@ fn what_was_saved_but_not_recorded_is_reused() {
     let summary = env.fetch(&origin).arg("--json").run().expect(0).json();
     assert_eq!((&summary["reused"], &summary["fetched"]), (&saved.into(), &(20 - saved).into()));
     env.assert_done(&guids);
+}
+
+/// What an unclean end may leave under final names: of the length that it should have, and torn.
+#[test]
+fn what_no_row_claims_is_fetched_again_unless_it_proves_itself_whole() {
+    let guids = guids(6);
+    let text = b"a letter, of which nobody knows whether it is all there";
+    for expect in ["image", "any"] {
+        let (env, origin) = (Env::with(&guids), Origin::start());
+        origin.on(&guids[5], [Reply::bytes(200, "image/jpeg", image_for(&guids[5]))]);
+        let image = |n: usize| image_for(&guids[n]);
+        let mut torn = image(1);
+        torn[4096..].fill(0);
+        let files = [
+            image(0),
+            torn,
+            // The end is there, but so are the zeros of a sector that may have held more.
+            [image(2), vec![0; 512]].concat(),
+            [image(3), vec![0; 511]].concat(),
+            text.to_vec(),
+            b"GIF89a\x01\0\x01\0\0\0\0\x2C\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0".to_vec(),
+        ];
+        for (guid, file) in guids.iter().zip(&files) {
+            env.write(&format!("thumbs/{guid}.jpg"), file);
+        }
+        let summary = env.fetch(&origin).args(["--expect", expect, "--json"]).run().expect(0).json();
+        assert_eq!((&summary["reused"], &summary["fetched"]), (&2.into(), &4.into()), "--expect {expect}");
+        for n in [0, 1, 2, 4, 5] {
+            assert!(std::fs::read(env.image(&guids[n])).unwrap() == image(n), "{n} with --expect {expect}");
+        }
+        assert!(std::fs::read(env.image(&guids[3])).unwrap() == files[3], "what is proved whole is left as it is");
+    }
+}
+
+/// Zeros at the end of a body that the origin delivered are the origin's own.
+#[test]
+fn an_image_that_ends_in_zeros_is_taken_from_the_origin_and_stays_done() {
+    let (env, origin) = (Env::with(&["a"]), Origin::start());
+    let image = [image_for("a"), vec![0; 4096]].concat();
+    origin.on("a", [Reply::bytes(200, "image/jpeg", image.clone())]);
+    env.fetch(&origin).run().expect(0);
+    assert!(std::fs::read(env.image("a")).unwrap() == image);
+    env.fetch(&origin).run().expect(0);
+    env.toller(["verify", "--warehouse"]).arg(env.warehouse()).run().expect(0);
+    assert_eq!(origin.request_count(), 1);
 }
 
 #[test]

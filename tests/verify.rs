@@ -99,7 +99,7 @@ fn a_file_that_nobody_knows_is_counted_and_is_no_disagreement_and_never_deleted(
     let mine = env.write("thumbs/notes.txt", "mine");
     let stray = env.write("thumbs/nobody-knows.jpg", small_image_for("nobody-knows"));
     for args in [&[][..], &["--fix"]] {
-        env.write("thumbs/.toller/20200101T000000-dead/0", "half an ima");
+        env.write("thumbs/.toller/20200101T000000-0123abcd/0", "half an ima");
         let out = verify(&env).args(args).run().expect(0);
         assert_eq!(out.json(), counts([3, 3, 0, 0, 0, 3, 0]), "{}", out.report());
     }
@@ -244,7 +244,7 @@ fn a_fix_that_would_lose_more_than_half_is_refused_and_changes_nothing_unless_it
     let guids = guids(9);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
     env.fetch(&origin).run().expect(0);
-    env.write("thumbs/.toller/20200101T000000-dead/0", "half an ima");
+    env.write("thumbs/.toller/20200101T000000-0123abcd/0", "half an ima");
     for guid in &guids[..4] {
         std::fs::remove_file(env.image(guid)).unwrap();
     }

@@ -1,11 +1,11 @@
 //! Looks for a body that makes the check panic or contradict itself.
 //!
-//! It includes the one file, and knows nothing of the rest of the crate.
+//! It includes the one folder, and knows nothing of the rest of the crate.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../../src/image.rs"]
+#[path = "../../../src/image/mod.rs"]
 mod image;
 
 use image::{Proof, check};

@@ -1,0 +1,183 @@
+//! AVIF, and boxes.
+
+use super::*;
+
+pub fn boxed(kind: [u8; 4], inside: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(inside.len() + 8).expect("a test's box is small");
+    [&size.to_be_bytes()[..], &kind, inside].concat()
+}
+
+/// A box with a version and flags.
+fn full(kind: [u8; 4], version: u8, inside: &[u8]) -> Vec<u8> {
+    boxed(kind, &[&[version, 0, 0, 0], inside].concat())
+}
+
+fn ftyp(brands: &[u8]) -> Vec<u8> {
+    boxed(*b"ftyp", brands)
+}
+
+fn numbers(numbers: &[u32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+}
+
+/// A list of the places of items, each of one extent, in the given way of construction.
+fn iloc(items: &[(u16, u32, u32)]) -> Vec<u8> {
+    let count = u16::try_from(items.len()).unwrap();
+    let mut list = [&[0x44, 0][..], &count.to_be_bytes()].concat();
+    for (method, offset, length) in items {
+        list.extend([&[0, 1][..], &method.to_be_bytes(), &[0, 0, 0, 1], &numbers(&[*offset, *length])].concat());
+    }
+    full(*b"iloc", 1, &list)
+}
+
+const BRANDS: &[u8] = b"avif\0\0\0\0mif1";
+
+/// A file with these items, whose places count from the end of the list, and these bytes behind it.
+fn file(items: &[(u16, u32, u32)], mdat: &[u8]) -> Vec<u8> {
+    let made = |items: &[(u16, u32, u32)]| {
+        let inside = [full(*b"hdlr", 0, b"pict"), iloc(items), boxed(*b"idat", b"inside")].concat();
+        [ftyp(BRANDS), full(*b"meta", 0, &inside), boxed(*b"mdat", mdat)].concat()
+    };
+    let start = u32::try_from(made(items).len() - mdat.len()).unwrap();
+    let moved: Vec<_> = items.iter().map(|(m, o, l)| (*m, if *m == 0 { start + o } else { *o }, *l)).collect();
+    made(&moved)
+}
+
+/// The box `moov` of a file with two chunks at these places, of two samples and one.
+fn moov(sizes: &[u8], places: &[u8]) -> Vec<u8> {
+    let runs = full(*b"stsc", 0, &numbers(&[2, 1, 2, 1, 2, 1, 1]));
+    let table = boxed(*b"stbl", &[&runs[..], sizes, places].concat());
+    let track = boxed(*b"trak", &boxed(*b"mdia", &[full(*b"hdlr", 0, b"pict"), boxed(*b"minf", &table)].concat()));
+    boxed(*b"moov", &[full(*b"mvhd", 0, &[0; 8]), track].concat())
+}
+
+fn sequence(sizes: &[u8], wide: bool) -> Vec<u8> {
+    let made = |start: u32| {
+        let places = if wide {
+            full(*b"co64", 0, &numbers(&[2, 0, start, 0, start + 7]))
+        } else {
+            full(*b"stco", 0, &numbers(&[2, start, start + 7]))
+        };
+        [ftyp(b"avis\0\0\0\0msf1"), moov(sizes, &places), boxed(*b"mdat", b"abcdefghijk")].concat()
+    };
+    let start = made(0).len() - 11;
+    made(u32::try_from(start).unwrap())
+}
+
+/// Every form of file there is.
+pub fn avifs() -> Vec<Vec<u8>> {
+    let different = full(*b"stsz", 0, &numbers(&[0, 3, 3, 4, 4]));
+    let alike = full(*b"stsz", 0, &numbers(&[3, 3]));
+    let alike = sequence(&alike, false);
+    vec![
+        file(&[(0, 0, 11)], b"first bytes"),
+        file(&[(0, 5, 6), (0, 0, 5), (1, 0, 6), (2, 0, 100)], b"first bytes"),
+        sequence(&different, false),
+        sequence(&different, true),
+        // The last byte of the box belongs to no sample here.
+        alike[..alike.len() - 1].to_vec(),
+        [&ftyp(b"mif3avif")[..], &boxed(*b"mini", b"all of it")].concat(),
+    ]
+}
+
+#[test]
+fn an_avif_is_whole_when_every_extent_of_its_items_is_there() {
+    let image = file(&[(0, 0, 4), (0, 7, 4)], b"first bytes and more");
+    let end = image.len() - 9;
+    assert_eq!(check(&image[..end]), Ok(Proof::Whole));
+    for length in 0..end {
+        let _ = why(&image[..length]);
+    }
+    assert_eq!(why(&image[..end - 1]), "avif cut inside its picture");
+    // In the box beside the list, the file's length does not help.
+    assert_eq!(why(&file(&[(1, 0, 7)], b"first bytes")), "avif cut inside its picture");
+    assert_eq!(why(&file(&[(1, u32::MAX, u32::MAX)], b"")), "avif cut inside its picture");
+    assert_eq!(why(&file(&[], b"first bytes")), "avif without picture");
+}
+
+#[test]
+fn an_avif_of_nothing_but_its_first_boxes_is_refused() {
+    assert_eq!(why(&ftyp(BRANDS)), "avif cut before or inside its box meta");
+    assert_eq!(why(&[ftyp(BRANDS), full(*b"meta", 0, b"")].concat()), "avif without picture");
+    assert_eq!(why(&ftyp(b"avis\0\0\0\0avif")), "avif cut before or inside its box moov");
+    assert_eq!(why(&ftyp(b"mif3avif")), "avif cut before or inside its box mini");
+    assert_eq!(why(&[ftyp(b"mif3avif"), boxed(*b"mini", b"")].concat()), "avif without picture");
+}
+
+#[test]
+fn an_extent_without_length_proves_nothing() {
+    assert_eq!(check(&file(&[(0, 0, 0)], b"first bytes")), Ok(Proof::Beginning));
+    // As many of them as can be written take no bytes in the list.
+    let list = [&[0, 0, 0, 2][..], &[0, 1, 0, 0, 0xFF, 0xFF].repeat(2)].concat();
+    let meta = full(*b"meta", 0, &full(*b"iloc", 0, &list));
+    assert_eq!(check(&[ftyp(BRANDS), meta].concat()), Ok(Proof::Beginning));
+}
+
+#[test]
+fn lists_of_every_version_are_read_and_broken_ones_are_refused() {
+    let of = |version, list: &[u8]| {
+        let meta = full(*b"meta", 0, &full(*b"iloc", version, list));
+        check(&[ftyp(BRANDS), meta, vec![0; 40]].concat())
+    };
+    // One item with a base of eight bytes, an index, an offset of none and a length of four.
+    let long = b"\x04\x84\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x20\0\x01\0\0\0\x09\0\0\0\x05";
+    assert_eq!(of(2, long), Ok(Proof::Whole));
+    let short = b"\x44\0\0\x01\0\x01\0\0\0\x01\0\0\0\x20\0\0\0\x05";
+    assert_eq!(of(0, short), Ok(Proof::Whole));
+    for cut in 0..short.len() {
+        assert!(of(0, &short[..cut]).is_err());
+    }
+    assert_eq!(of(3, short), Err(NotWhole("avif with a broken list of places")));
+}
+
+#[test]
+fn a_sequence_is_whole_when_every_chunk_of_its_samples_is_there() {
+    let table = |sizes: &[u32]| check(&sequence(&full(*b"stsz", 0, &numbers(sizes)), false));
+    assert_eq!(table(&[0, 3, 3, 4, 4]), Ok(Proof::Whole));
+    assert_eq!(table(&[0, 3, 3, 4, 5]), Err(NotWhole("avif cut inside its picture")));
+    assert_eq!(table(&[5, 3]), Err(NotWhole("avif cut inside its picture")));
+    assert_eq!(table(&[0, 4, 3, 4, 4, 1]), Err(NotWhole("avif with a broken list of places")));
+    assert_eq!(table(&[0, 3, 3, 4]), Err(NotWhole("avif with a broken list of places")));
+    assert_eq!(table(&[0, 0]), Err(NotWhole("avif without picture")));
+    let fragments = boxed(*b"moov", &boxed(*b"mvex", b""));
+    assert_eq!(check(&[ftyp(b"avis\0\0\0\0"), fragments].concat()), Ok(Proof::Beginning));
+}
+
+#[test]
+fn brands_decide_what_a_file_of_boxes_is() {
+    let body = |brands: &[u8]| [ftyp(brands), file(&[(0, 0, 1)], b"x")[20..].to_vec()].concat();
+    for brands in [&b"mif1\0\0\0\0miafavif"[..], b"heic\0\0\0\0avif", b"avif\0\0\0\0xxxx"] {
+        assert_ne!(check(&body(brands)), Err(NotWhole("mp4 or the like, not an image")), "{}", brands.escape_ascii());
+    }
+    for (brands, reason) in [
+        (&b"heic\0\0\0\0mif1heic"[..], "heic, not an image toller takes"),
+        (b"mif1\0\0\0\0heix", "heic, not an image toller takes"),
+        // The minor version is no brand, but where low overhead needs one.
+        (b"isomavifmp41", "mp4 or the like, not an image"),
+        (b"", "mp4 or the like, not an image"),
+    ] {
+        assert_eq!(why(&body(brands)), reason);
+    }
+    for (body, reason) in [
+        (&b"\0\0\0\x20ftypavif"[..], "cut inside its ftyp box"),
+        (b"\0\0\0\x04ftypavif\0\0\0\0", "mp4 or the like, not an image"),
+        (b"\0\0\0\x01ftyp\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFFavif", "cut inside its ftyp box"),
+        // A box to the end of the file leaves no place for another.
+        (b"\0\0\0\0ftypavif\0\0\0\0mif1", "avif cut before or inside its box meta"),
+    ] {
+        assert_eq!(why(body), reason);
+    }
+}
+
+#[test]
+fn a_box_may_have_a_long_size_or_go_on_to_the_end() {
+    let meta = file(&[(0, 0, 1)], b"x")[20..].to_vec();
+    let long = [b"\0\0\0\x01ftyp\0\0\0\0\0\0\0\x1C", BRANDS, &meta].concat();
+    assert_eq!(check(&long), Ok(Proof::Whole));
+    let open = [&ftyp(b"mif3avif")[..], b"\0\0\0\0mini", b"as far as it goes"].concat();
+    assert_eq!(check(&open), Ok(Proof::Beginning));
+}
+
+pub fn any_avif() -> impl Strategy<Value = Vec<u8>> {
+    vec(any::<u8>(), 1..60).prop_map(|noise| file(&[(0, 0, u32::try_from(noise.len()).unwrap())], &noise))
+}
