@@ -10,15 +10,21 @@ use std::time::Duration;
 use crate::cli::{ExpectArg, LayoutArgs, OriginArgs, Origins, ProgressArg, WarehouseArgs};
 use crate::error::{Error, Result};
 use crate::guid::{Guid, PLACEHOLDER, Shard, UrlTemplate};
-use crate::origin::{self, Proxies, Roots, parse_url};
+use crate::origin::{self, Identity, Proxies, Roots, parse_url};
 use crate::progress::Style;
 use crate::run;
 use crate::store::Layout;
+use crate::text::without_secrets;
 use crate::warehouse::{Name, Tables, UrlSource};
 use crate::worker::Expect;
 
 /// Above so many workers toller warns: most origins would call it rude.
 const MANY_WORKERS: usize = 16;
+/// The extensions that images have.
+const IMAGES: [&str; 18] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "gif", "webp", "avif", "bmp", "tif", "tiff", "jxl", "heic", "heif",
+    "jp2", "ico", "svg",
+];
 /// An extension that still fits a file name behind the longest GUID.
 const LONGEST_EXTENSION: usize = 50;
 
@@ -110,7 +116,7 @@ impl FetchConfig {
         };
         let extension = match args.extension {
             Some(given) => extension(&given)?,
-            None => template.as_ref().map(|template| template.extension().to_owned()).unwrap_or_default(),
+            None => extension_of(&urls, args.expect, &mut warnings),
         };
         let workers = whole("--workers", args.workers, 1, 64)?;
         if workers > MANY_WORKERS {
@@ -124,6 +130,9 @@ impl FetchConfig {
         if let Some(file) = &args.header_file {
             headers.extend(header_file(file)?);
         }
+        if template.is_none() && !headers.is_empty() {
+            warnings.push("without --url, the lines of --header go to the host of every URL that is named".into());
+        }
         Ok(Self {
             origin: origin::Settings {
                 workers,
@@ -131,6 +140,7 @@ impl FetchConfig {
                 connect_timeout: seconds("--connect-timeout", args.connect_timeout, 0.001)?.min(timeout),
                 max_bytes: bytes("--max-bytes", &args.max_bytes)?,
                 headers,
+                headers_to: template.as_ref().and_then(sample),
                 user_agent: user_agent(args.user_agent)?,
                 roots: Roots {
                     spare: template.as_ref().is_some_and(|template| template.as_str().starts_with("http:")),
@@ -138,6 +148,7 @@ impl FetchConfig {
                     file: path_from("SSL_CERT_FILE"),
                     dir: path_from("SSL_CERT_DIR"),
                 },
+                identity: identity(args.cert, args.key)?,
                 proxies: proxies(args.proxy.as_deref()),
             },
             layout: layout(args.dest, extension, args.fanout)?,
@@ -249,7 +260,9 @@ fn urls(
 }
 
 fn template(url: &str, warnings: &mut Vec<String>) -> Result<UrlTemplate> {
-    let error = |cause: String| Error::usage(format!("--url {url}"), cause);
+    // Shown without what may be secret in it.
+    let shown = UrlTemplate::new(url).map_or_else(|| without_secrets(url), |template| template.as_str().to_owned());
+    let error = |cause: String| Error::usage(format!("--url {shown}"), cause);
     let template = UrlTemplate::new(url).ok_or_else(|| error(format!("it must contain {PLACEHOLDER}")))?;
     let sample = |name: &str| {
         let guid = Guid::new(name.into()).map_err(|(_, cause)| error(cause.into()))?;
@@ -261,10 +274,40 @@ fn template(url: &str, warnings: &mut Vec<String>) -> Result<UrlTemplate> {
     }
     if a.scheme_str() == Some("http") {
         warnings.push(format!(
-            "{url}: http is neither private nor safe from changes on the way; use https if the origin has it"
+            "{shown}: http is neither private nor safe from changes on the way; use https if the origin has it"
         ));
     }
     Ok(template)
+}
+
+/// A URL of the template's origin.
+fn sample(template: &UrlTemplate) -> Option<String> {
+    Guid::new("a".into()).ok().map(|guid| template.url(&guid))
+}
+
+/// The extension that the template's path gives, if it is an image's; a script's name says nothing about what it sends.
+fn extension_of(urls: &UrlSource, expect: ExpectArg, warnings: &mut Vec<String>) -> String {
+    let UrlSource::Template(template) = urls else {
+        if matches!(urls, UrlSource::Column(_)) {
+            warnings.push("files get no extension from --url-column; --extension names one".into());
+        }
+        return String::new();
+    };
+    let extension = template.extension();
+    let known = IMAGES.iter().any(|image| extension[1.min(extension.len())..].eq_ignore_ascii_case(image));
+    if extension.is_empty() || known || expect == ExpectArg::Any {
+        return extension.to_owned();
+    }
+    warnings.push(format!("{extension} in --url is no image's extension, and files get none; --extension names one"));
+    String::new()
+}
+
+fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Identity>> {
+    match (cert, key) {
+        (Some(cert), key) => Ok(Some(Identity { cert, key })),
+        (None, Some(_)) => Err(Error::usage("--key", "it does not go without --cert")),
+        (None, None) => Ok(None),
+    }
 }
 
 fn extension(given: &str) -> Result<String> {
