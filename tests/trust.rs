@@ -284,7 +284,8 @@ fn a_proxy_is_told_the_whole_url_of_plain_http_and_the_password_it_wants() {
     env.assert_done(&guids);
     let mut relayed = proxy.relayed();
     relayed.sort();
-    let wanted: Vec<_> = guids.iter().map(|guid| origin.template().replace("{guid}", guid)).collect();
+    let mut wanted: Vec<_> = guids.iter().map(|guid| origin.template().replace("{guid}", guid)).collect();
+    wanted.sort();
     assert_eq!(relayed, wanted);
     assert!(origin.connections() <= 3, "{}", origin.connections());
     assert!(origin.requests().iter().all(|request| request.header("Proxy-Authorization").is_none()));
