@@ -77,17 +77,30 @@ fn frames(line: &[u8]) -> bool {
 
 /// Name, colon and value, each of characters that it may have (RFC 9112, section 5).
 fn is_header(line: &[u8]) -> bool {
-    let Some(colon) = line.iter().position(|byte| !is_of_a_name(*byte)) else { return false };
-    colon > 0 && line[colon] == b':' && line[colon + 1..].iter().all(|byte| is_of_a_value(*byte))
+    let Some(colon) = line.iter().position(|byte| !IS_OF_A_NAME[usize::from(*byte)]) else { return false };
+    colon > 0 && line[colon] == b':' && line[colon + 1..].iter().all(|byte| IS_OF_A_VALUE[usize::from(*byte)])
 }
 
-fn is_of_a_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-fn is_of_a_value(byte: u8) -> bool {
-    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
-}
+/// A table each, since every line of every head is held against them.
+const IS_OF_A_NAME: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0);
+    while byte < 128 {
+        let c = byte as u8;
+        table[byte] = c.is_ascii_graphic()
+            && !matches!(c, b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'['..=b']' | b'{' | b'}');
+        byte += 1;
+    }
+    table
+};
+const IS_OF_A_VALUE: [bool; 256] = {
+    let (mut table, mut byte) = ([true; 256], 0);
+    while byte < 32 {
+        table[byte] = byte == 9;
+        byte += 1;
+    }
+    table[127] = false;
+    table
+};
 
 #[cfg(test)]
 mod tests {
