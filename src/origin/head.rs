@@ -83,12 +83,11 @@ fn is_header(line: &[u8]) -> bool {
 
 /// A table each, since every line of every head is held against them.
 const IS_OF_A_NAME: [bool; 256] = {
-    let (mut table, mut byte) = ([false; 256], 0);
-    while byte < 128 {
-        let c = byte as u8;
-        table[byte] = c.is_ascii_graphic()
-            && !matches!(c, b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'['..=b']' | b'{' | b'}');
-        byte += 1;
+    let (mut table, mut c) = ([false; 256], 0_u8);
+    while c < 128 {
+        let separates = matches!(c, b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'['..=b']' | b'{' | b'}');
+        table[c as usize] = c.is_ascii_graphic() && !separates;
+        c += 1;
     }
     table
 };
