@@ -5,7 +5,6 @@
 # Not part of check.sh: it needs the servers. Everything lies in one temporary folder and ends with the script.
 set -euo pipefail
 toller=$(realpath "${1:-$(command -v toller)}")
-count=200
 work=$(mktemp -d /tmp/toller-servers.XXXXXX)
 pids=()
 finish() {
@@ -26,7 +25,7 @@ for n in range(200):
     image = chunk(b'IHDR', struct.pack('>IIBBBBB', 80, 80, 8, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows, 0))
     open(f'www/thumbs/{n:04}.png', 'wb').write(b'\x89PNG\r\n\x1a\n' + image + chunk(b'IEND', b''))
 PY
-(cd www/thumbs && ls | sed 's/\.png$//') >guids.txt
+seq -f %04.0f 0 199 >guids.txt
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
     -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem 2>/dev/null
 cat cert.pem key.pem >both.pem && chmod 644 ./*.pem

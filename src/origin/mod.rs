@@ -302,6 +302,29 @@ mod tests {
     }
 
     #[test]
+    fn after_a_stop_no_connection_is_opened() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/x", listener.local_addr().expect("it is bound"));
+        let origin = Origin::new(&Settings {
+            workers: 1,
+            timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            max_bytes: 1000,
+            headers: Vec::new(),
+            headers_to: None,
+            user_agent: String::new(),
+            roots: Roots::default(),
+            identity: None,
+            proxies: Proxies::default(),
+        });
+        let origin = origin.expect("nothing is wrong with it");
+        origin.shut_down();
+        assert_eq!(origin.attempt(&url, &mut Vec::new(), &|| true), None);
+        listener.set_nonblocking(true).expect("a socket");
+        assert!(listener.accept().is_err() && origin.connections() == 0);
+    }
+
+    #[test]
     fn headers_that_frame_the_request_are_refused_and_secrets_are_not_repeated() {
         for (name, value) in [("Host", "x"), ("Content-Length", "1"), ("a b", "x"), ("X-Key", "secret\nX: y")] {
             let error = header_map(&[(name.into(), value.into())]).expect_err(name);
