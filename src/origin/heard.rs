@@ -116,19 +116,20 @@ impl<T: Transport> Transport for Heard<T> {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let deadline = Deadline::new(timeout);
+        let deadline = self.head_is_due.then(|| Deadline::new(timeout));
+        let mut left = timeout;
         loop {
-            let progress = self.below.await_input(deadline.left())?;
-            if progress {
-                wire::note(|trace| trace.heard = true);
-            }
+            let progress = self.below.await_input(left)?;
             if !self.head_is_due || !progress {
                 return Ok(progress);
             }
+            wire::note(|trace| trace.heard = true);
             if self.settle_head()? {
                 self.head_is_due = false;
                 return Ok(true);
             }
+            // A head that comes in pieces has no more time than one.
+            left = deadline.map_or(timeout, |deadline| deadline.left());
         }
     }
 
