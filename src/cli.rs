@@ -155,6 +155,12 @@ pub struct OriginArgs {
     /// PEM roots on top of the others
     #[arg(long, value_name = "FILE")]
     pub ca_cert: Option<PathBuf>,
+    /// The client's own certificate, PEM, for origins that ask for one
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM [default: in the file of --cert]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// Through this proxy [default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, less NO_PROXY]
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,

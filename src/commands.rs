@@ -15,6 +15,7 @@ use crate::report::{self, FetchReport, LoadSummary, Running, StatusReport, group
 use crate::run::{self, Ended, Watch};
 use crate::stop::Stop;
 use crate::store::{self, Making, Share, Store};
+use crate::text::shown;
 use crate::warehouse::{self, Effort, PendingRow, Selection, Source, UrlSource, Warehouse};
 use crate::worker::Tools;
 use crate::{merge, pending, pipe, verify};
@@ -164,9 +165,10 @@ fn print_plan(
     let mut text = format!("would fetch {} of {} images{}\n", grouped(expected), grouped(pending), left_alone(alone));
     for PendingRow { id, url, .. } in first {
         let Ok(guid) = crate::guid::Guid::new(id) else { continue };
-        let url =
-            url.map(String::from).or_else(|| config.template().map(|template| template.url(&guid))).unwrap_or_default();
-        text.push_str(&format!("  {url} -> {}\n", config.layout.path(&guid).display()));
+        let url = url.map(String::from).or_else(|| config.template().map(|template| template.recorded_url(&guid)));
+        let url = url.unwrap_or_default();
+        let file = config.layout.path(&guid);
+        text.push_str(&format!("  {} -> {}\n", shown(&url), shown(&file.display().to_string())));
     }
     let plan = serde_json::json!({"dry_run": true, "pending": pending, "would_fetch": expected});
     report::show(&plan, json, |_| text)

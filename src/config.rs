@@ -3,24 +3,26 @@
 //! Every default and every check of a value is here, and so is every look at the environment; nothing below reads
 //! either again.
 
+mod urls;
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{ExpectArg, HeaderArg, LayoutArgs, OriginArgs, Origins, ProgressArg, WarehouseArgs};
 use crate::error::{Error, Result};
-use crate::guid::{Guid, PLACEHOLDER, Shard, UrlTemplate};
-use crate::origin::{self, Proxies, Roots, parse_url};
+use crate::guid::{Shard, UrlTemplate};
+use crate::origin::{self, Identity, Proxies, Roots};
 use crate::progress::Style;
 use crate::run;
 use crate::store::Layout;
 use crate::warehouse::{HasHeader, Name, Tables, UrlSource};
 use crate::worker::Expect;
 
+use urls::{extension, extension_of, sample, urls};
+
 /// Above so many workers toller warns: most origins would call it rude.
 const MANY_WORKERS: usize = 16;
-/// An extension that still fits a file name behind the longest GUID.
-const LONGEST_EXTENSION: usize = 50;
 
 /// Which warehouse, and how patiently.
 #[derive(Debug, Clone)]
@@ -120,7 +122,7 @@ impl FetchConfig {
         };
         let extension = match args.extension {
             Some(given) => extension(&given)?,
-            None => template.as_ref().map(|template| template.extension().to_owned()).unwrap_or_default(),
+            None => extension_of(&urls, args.expect, &mut warnings),
         };
         let workers = whole("--workers", args.workers, 1, 64)?;
         if workers > MANY_WORKERS {
@@ -134,6 +136,9 @@ impl FetchConfig {
         if let Some(file) = &args.header_file {
             headers.extend(header_file(file)?);
         }
+        if template.is_none() && !headers.is_empty() {
+            warnings.push("without --url, the lines of --header go to the host of every URL that is named".into());
+        }
         Ok(Self {
             origin: origin::Settings {
                 workers,
@@ -141,6 +146,7 @@ impl FetchConfig {
                 connect_timeout: seconds("--connect-timeout", args.connect_timeout, 0.001)?.min(timeout),
                 max_bytes: bytes("--max-bytes", &args.max_bytes)?,
                 headers,
+                headers_to: template.as_ref().and_then(sample),
                 user_agent: user_agent(args.user_agent)?,
                 roots: Roots {
                     spare: template.as_ref().is_some_and(|template| template.as_str().starts_with("http:")),
@@ -148,6 +154,7 @@ impl FetchConfig {
                     file: path_from("SSL_CERT_FILE"),
                     dir: path_from("SSL_CERT_DIR"),
                 },
+                identity: identity(args.cert, args.key)?,
                 proxies: proxies(args.proxy.as_deref()),
             },
             layout: layout(args.dest, extension, args.fanout)?,
@@ -241,55 +248,12 @@ fn expect(arg: ExpectArg) -> Expect {
     }
 }
 
-fn urls(
-    url: Option<String>,
-    column: Option<String>,
-    origins: Origins,
-    warnings: &mut Vec<String>,
-) -> Result<UrlSource> {
-    match (url, column) {
-        (Some(_), Some(_)) if origins.url_typed && origins.url_column_typed => {
-            Err(Error::usage("--url", "it does not go with --url-column"))
-        }
-        // What was typed wins over the environment.
-        (url, Some(column)) if url.is_none() || origins.url_column_typed || !origins.url_typed => {
-            Ok(UrlSource::Column(column))
-        }
-        (Some(url), _) => template(&url, warnings).map(UrlSource::Template),
-        (None, _) => Ok(UrlSource::None),
+fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Identity>> {
+    match (cert, key) {
+        (Some(cert), key) => Ok(Some(Identity { cert, key })),
+        (None, Some(_)) => Err(Error::usage("--key", "it does not go without --cert")),
+        (None, None) => Ok(None),
     }
-}
-
-fn template(url: &str, warnings: &mut Vec<String>) -> Result<UrlTemplate> {
-    let error = |cause: String| Error::usage(format!("--url {url}"), cause);
-    let template = UrlTemplate::new(url).ok_or_else(|| error(format!("it must contain {PLACEHOLDER}")))?;
-    let sample = |name: &str| {
-        let guid = Guid::new(name.into()).map_err(|(_, cause)| error(cause.into()))?;
-        parse_url(&template.url(&guid)).map_err(|failure| error(failure.message))
-    };
-    let (a, b) = (sample("a")?, sample("b")?);
-    if a.authority() != b.authority() {
-        return Err(error(format!("{PLACEHOLDER} must not be in the host")));
-    }
-    if a.scheme_str() == Some("http") {
-        warnings.push(format!(
-            "{url}: http is neither private nor safe from changes on the way; use https if the origin has it"
-        ));
-    }
-    Ok(template)
-}
-
-fn extension(given: &str) -> Result<String> {
-    let error = |cause: &str| Err(Error::usage(format!("--extension {given}"), cause));
-    if given.contains(['/', '\\']) || given.chars().any(char::is_control) {
-        return error("it must not hold a slash, a backslash or a control character");
-    }
-    if given.len() > LONGEST_EXTENSION {
-        return error("it is longer than 50 bytes");
-    }
-    // `jpg` means `.jpg`; what begins with a sign of its own is taken as it stands.
-    let bare = given.starts_with(|c: char| c.is_alphanumeric());
-    Ok(if bare { format!(".{given}") } else { given.to_owned() })
 }
 
 fn layout(dest: PathBuf, extension: String, fanout: u8) -> Result<Layout> {
@@ -392,37 +356,6 @@ mod tests {
         for text in ["", "0", "k", "-1", "1.5M", "1T", "99999999999G", "ü"] {
             assert!(bytes("--x", text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn an_extension_gets_its_dot() {
-        for (given, wanted) in [("jpg", ".jpg"), (".jpg", ".jpg"), ("_small.png", "_small.png"), ("", "")] {
-            assert_eq!(extension(given).as_deref(), Ok(wanted));
-        }
-        assert!(extension("../x").is_err());
-    }
-
-    #[test]
-    fn a_template_must_be_a_url_with_the_guid_behind_the_host() {
-        let mut warnings = Vec::new();
-        for bad in ["https://h/x.jpg", "h/{guid}", "ftp://h/{guid}", "https://{guid}.h/x", "https:///{guid}", "{guid}"]
-        {
-            assert!(template(bad, &mut warnings).is_err(), "{bad}");
-        }
-        assert!(warnings.is_empty());
-        assert!(template("http://h:80/{guid}", &mut warnings).is_ok());
-        assert_eq!(warnings.len(), 1);
-    }
-
-    #[test]
-    fn what_is_typed_wins_over_the_environment() {
-        let both = |url_typed, url_column_typed| {
-            let origins = Origins { url_typed, url_column_typed };
-            urls(Some("https://h/{guid}".into()), Some("url".into()), origins, &mut Vec::new())
-        };
-        assert!(both(true, true).is_err());
-        assert!(matches!(both(true, false), Ok(UrlSource::Template(_))));
-        assert!(matches!(both(false, true), Ok(UrlSource::Column(_))));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::text::without_secrets;
+
 /// The longest GUID in bytes: with an extension it still fits the 255 bytes of a file name.
 pub const MAX_BYTES: usize = 200;
 
@@ -82,38 +84,42 @@ pub const PLACEHOLDER: &str = "{guid}";
 
 /// A URL with one or more `{guid}` in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UrlTemplate(String);
+pub struct UrlTemplate {
+    full: String,
+    recorded: String,
+}
 
 impl UrlTemplate {
     /// Takes a template; `None` when it has no `{guid}`.
     #[must_use]
     pub fn new(template: &str) -> Option<Self> {
-        template.contains(PLACEHOLDER).then(|| Self(template.to_owned()))
+        let there = template.contains(PLACEHOLDER);
+        there.then(|| Self { full: template.to_owned(), recorded: recorded(template) })
     }
 
-    /// The template as the user wrote it.
+    /// The template as it is recorded and shown: without user and password, and with a mark in place of what its query
+    /// says, which may be a signature. The mark is another one when that changes, and gives nothing of it away.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.recorded
     }
 
-    /// The URL of one image: the GUID percent-encoded into every `{guid}`.
+    /// The URL of one image, to be asked for: the GUID percent-encoded into every `{guid}`.
     #[must_use]
     pub fn url(&self, guid: &Guid) -> String {
-        let mut url = String::with_capacity(self.0.len() + guid.0.len());
-        let mut parts = self.0.split(PLACEHOLDER);
-        url.push_str(parts.next().unwrap_or_default());
-        for part in parts {
-            url.extend(utf8_percent_encode(&guid.0, RESERVED));
-            url.push_str(part);
-        }
-        url
+        filled(&self.full, guid)
+    }
+
+    /// The same as it is recorded and shown.
+    #[must_use]
+    pub fn recorded_url(&self, guid: &Guid) -> String {
+        filled(&self.recorded, guid)
     }
 
     /// The extension that the template's path gives the files: `.jpg` for `…/{guid}.jpg?s=1`, or nothing.
     #[must_use]
     pub fn extension(&self) -> &str {
-        let path = self.0.split(['?', '#']).next().unwrap_or_default();
+        let path = self.full.split(['?', '#']).next().unwrap_or_default();
         let segment = path.rsplit('/').next().unwrap_or_default();
         let tail = segment.rsplit(PLACEHOLDER).next().unwrap_or_default();
         match tail.rfind('.') {
@@ -123,6 +129,43 @@ impl UrlTemplate {
             _ => "",
         }
     }
+}
+
+fn filled(template: &str, guid: &Guid) -> String {
+    let mut url = String::with_capacity(template.len() + guid.0.len());
+    let mut parts = template.split(PLACEHOLDER);
+    url.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        url.extend(utf8_percent_encode(&guid.0, RESERVED));
+        url.push_str(part);
+    }
+    url
+}
+
+/// A template without what may be secret in it.
+fn recorded(template: &str) -> String {
+    let url = template.split('#').next().unwrap_or_default();
+    let (site, query) = url.split_once('?').map_or((url, None), |(site, query)| (site, Some(query)));
+    let site = without_secrets(site);
+    let Some(query) = query else { return site };
+    let marked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, value)) => format!("{name}={}", mark(value)),
+        None => mark(pair),
+    });
+    format!("{site}?{}", marked.collect::<Vec<_>>().join("&"))
+}
+
+/// What stands for a value of a query. Sizes and versions stay, and where the GUID goes.
+///
+/// Two bytes of a checksum are enough to see that a value is another one, and too few to try passwords against.
+fn mark(value: &str) -> String {
+    let number = value.len() <= 4 && value.bytes().all(|byte| byte.is_ascii_digit());
+    if number || value.contains(PLACEHOLDER) {
+        return value.to_owned();
+    }
+    let mut crc = flate2::Crc::new();
+    crc.update(value.as_bytes());
+    format!("~{:04x}", crc.sum() & 0xffff)
 }
 
 /// Part K of N of all GUIDs: disjoint from the others, and complete together with them.
@@ -191,6 +234,21 @@ mod tests {
             "https://h/a%20b%252e%C3%BC~/a%20b%252e%C3%BC~.jpg?x=a%20b%252e%C3%BC~"
         );
         assert_eq!(UrlTemplate::new("https://h/x.jpg"), None);
+    }
+
+    #[test]
+    fn a_template_is_recorded_without_its_secrets_but_a_changed_one_is_another() {
+        let recorded = |template| UrlTemplate::new(template).expect("a template").as_str().to_owned();
+        for same in ["https://h/{guid}.jpg", "https://h/{guid}?w=200&v=3&id={guid}.jpg", "https://h/x@y/{guid}"] {
+            assert_eq!(recorded(same), same);
+        }
+        let signed = recorded("https://me:secret@h/{guid}.jpg?sig=secret&w=200&secret#secret");
+        assert!(signed.starts_with("https://h/{guid}.jpg?sig=~") && signed.contains("&w=200&~"), "{signed}");
+        assert!(!signed.contains("secret"), "{signed}");
+        assert_ne!(recorded("https://h/{guid}?sig=one"), recorded("https://h/{guid}?sig=two"));
+        let template = UrlTemplate::new("https://me:pw@h/{guid}?sig=one").expect("a template");
+        assert_eq!(template.url(&guid("a b")), "https://me:pw@h/a%20b?sig=one");
+        assert_eq!(template.recorded_url(&guid("a b")), template.as_str().replace("{guid}", "a%20b"));
     }
 
     #[test]

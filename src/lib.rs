@@ -29,7 +29,7 @@
 //!
 //! # Layers
 //!
-//! Words (`guid`, `outcome`, `error`, `machine`) ← pure (`image`, `retry`, `manifest`) and `input` ← edges (`origin`, `store`,
+//! Words (`guid`, `outcome`, `error`, `text`, `machine`) ← pure (`image`, `retry`, `manifest`) and `input` ← edges (`origin`, `store`,
 //! `warehouse`, `pace`) ← `worker` ← `ledger`, `stop` ← `run` ← `config`, `cli`, and a file for each larger command. The edges
 //! never import each other or `config`. A test reads the `use` lines and fails on a breach. The warehouse is a folder, one
 //! file for each thing that is asked of it, because all of them together would be 1,000 lines and more.
@@ -38,6 +38,7 @@ pub mod error;
 pub mod guid;
 pub mod machine;
 pub mod outcome;
+pub mod text;
 
 pub mod image;
 pub mod input;

@@ -11,6 +11,7 @@ use crate::config::{WarehouseConfig, shard};
 use crate::error::{Error, ExitCode, Result};
 use crate::guid::Shard;
 use crate::report::{self, grouped};
+use crate::text::fits_a_line;
 use crate::warehouse::{Effort, Repeats, Selection, UrlSource, Warehouse};
 
 /// A page is full with so many bytes: close to a million GUIDs, read in less than half a second.
@@ -73,7 +74,7 @@ impl Page {
         if self.shard.is_some_and(|shard| !shard.holds(id)) || repeats.holds(row) {
             return ControlFlow::Continue(());
         }
-        if id.is_empty() || id.bytes().any(breaks_a_line) {
+        if !fits_a_line(id) {
             self.unprintable += 1;
             return ControlFlow::Continue(());
         }

@@ -89,7 +89,7 @@ impl Line {
             guid: outcome.id.to_string(),
             ok: failure.is_none(),
             path: guid.as_ref().map(|guid| layout.path(guid).display().to_string()),
-            url: own.or_else(|| Some(template?.url(guid.as_ref()?))),
+            url: own.or_else(|| Some(template?.recorded_url(guid.as_ref()?))),
             bytes: saved.map(|saved| saved.bytes),
             kind: failure.map(|failure| failure.kind.name().to_owned()),
             http_status: failure.and_then(|failure| failure.http_status),

@@ -10,6 +10,7 @@ use crate::manifest::Tally;
 use crate::outcome::Outcome;
 use crate::report::{grouped, rough, size};
 use crate::run::Watch;
+use crate::text::{fits_a_line, shown};
 
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -30,6 +31,8 @@ pub struct Progress {
     verbose: bool,
     bar: Option<ProgressBar>,
     failed_list: Option<Box<dyn Write>>,
+    /// Ids that no line can hold.
+    unlisted: u64,
     started: Instant,
     next: Instant,
 }
@@ -39,7 +42,7 @@ impl Progress {
     #[must_use]
     pub fn new(style: Style, verbose: bool) -> Self {
         let now = Instant::now();
-        Self { style, verbose, bar: None, failed_list: None, started: now, next: now + LINE_EVERY }
+        Self { style, verbose, bar: None, failed_list: None, unlisted: 0, started: now, next: now + LINE_EVERY }
     }
 
     /// Lists the GUIDs that fail, one a line, too.
@@ -53,12 +56,17 @@ impl Progress {
     /// The list could not be written.
     pub fn close(mut self) -> Result<()> {
         let list = self.failed_list.take();
+        if self.unlisted > 0 {
+            let count = grouped(self.unlisted);
+            let words = "ids are empty or hold a tab or a line break, and are left out of --failed-list";
+            self.line(&format!("toller: {count} {words}"));
+        }
         list.map_or(Ok(()), |mut list| list.flush()).map_err(|cause| Error::new("write", "--failed-list", cause))
     }
 
     fn line(&self, line: &str) {
         // A closed stderr must not end a run.
-        let print = || drop(writeln!(stderr(), "{line}"));
+        let print = || drop(writeln!(stderr(), "{}", shown(line)));
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
@@ -119,11 +127,15 @@ impl Watch for Progress {
         if outcome.result.is_err()
             && let Some(list) = &mut self.failed_list
         {
-            // A list that cannot be written must not cost the run; closing it says so.
-            let _ = writeln!(list, "{}", outcome.id);
+            if fits_a_line(&outcome.id) {
+                // A list that cannot be written must not cost the run; closing it says so.
+                let _ = writeln!(list, "{}", outcome.id);
+            } else {
+                self.unlisted += 1;
+            }
         }
         if let (true, Err(failure)) = (self.verbose, &outcome.result) {
-            self.line(&format!("{}: {failure} ({} attempts)", outcome.id.escape_debug(), outcome.attempts));
+            self.line(&format!("{}: {failure} ({} attempts)", outcome.id, outcome.attempts));
         }
     }
 

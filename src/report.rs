@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::manifest::{Status, Tally};
+use crate::text::shown;
 use crate::warehouse::{LoadReport, RunRow, Standing};
 
 /// Prints a result. A reader that has gone away is no error: it has seen what it wanted.
@@ -29,21 +30,27 @@ pub fn print(text: &str) -> Result<()> {
 pub fn show<R: Serialize>(report: &R, json: bool, text: impl FnOnce(&R) -> String) -> Result<()> {
     // Our own shapes hold nothing that JSON cannot say.
     let line = || format!("{}\n", serde_json::to_string(report).unwrap_or_default());
-    print(&if json { line() } else { text(report) })
+    print(&if json { line() } else { lines_shown(&text(report)) })
+}
+
+/// A text of several lines, and nothing foreign in it that steers a terminal.
+fn lines_shown(text: &str) -> String {
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints an error: one line, and the way out in a second one where it is known.
 pub fn print_error(error: &Error) {
-    let text: String = error.to_string().lines().enumerate().fold(String::new(), |text, (number, line)| match number {
-        0 => format!("{text}toller: {line}\n"),
-        _ => format!("{text}  {line}\n"),
-    });
+    let text: String =
+        lines_shown(&error.to_string()).lines().enumerate().fold(String::new(), |text, (number, line)| match number {
+            0 => format!("{text}toller: {line}\n"),
+            _ => format!("{text}  {line}\n"),
+        });
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Prints something that the user should know.
 pub fn print_notice(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "toller: {line}");
+    let _ = writeln!(io::stderr().lock(), "toller: {}", shown(line));
 }
 
 /// The end of a `fetch`, in the shape of the contract.

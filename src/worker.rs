@@ -113,9 +113,13 @@ pub fn work(number: usize, tools: Tools<'_>, jobs: &Receiver<Job>, attempts: &Se
 }
 
 impl Tools<'_> {
-    /// The URL of a job.
+    /// The URL of a job, as it is recorded and shown.
     #[must_use]
     pub fn url(&self, job: &Job) -> Option<String> {
+        job.url.as_deref().map(str::to_owned).or_else(|| Some(self.template?.recorded_url(&job.guid)))
+    }
+
+    fn url_to_ask_for(&self, job: &Job) -> Option<String> {
         job.url.as_deref().map(str::to_owned).or_else(|| Some(self.template?.url(&job.guid)))
     }
 
@@ -129,7 +133,7 @@ impl Tools<'_> {
         if job.attempts == 0 && self.store.read(&job.guid, most, body) && proves_itself(body) {
             return Some(Ok(Saved { bytes: body.len() as u64, reused: true }));
         }
-        let Some(url) = self.url(job) else {
+        let Some(url) = self.url_to_ask_for(job) else {
             return Some(Err(Failure::new(Kind::BadUrl, "no URL")));
         };
         let framing = match self.origin.attempt(&url, body, &|| self.pace.wait_turn())? {

@@ -3,6 +3,8 @@
 //! fault; the other three must never notice.
 
 use crate::support::{End, Env, Origin, Reply, guid, guids, image_for};
+use flate2::{Compression, write::GzEncoder};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -124,8 +126,13 @@ fn matrix() -> Vec<Row> {
         row("a BMP without its last row",           jpeg(&bmp()[..62]),                               "not_an_image",  200, Lasts,  Three, 4, 1),
         row("an AVIF that ends in its first box",   jpeg(b"\0\0\0\x14ftypavif\0\0\0\0mif1"),           "not_an_image",  200, Lasts,  Three, 4, 1),
         row("a drawing",                            Reply::bytes(200, "image/svg+xml", "<svg></svg>"),  "not_an_image",  200, Lasts,  Three, 4, 1),
-        row("gzip, though identity was asked for",  Reply::image().gzip(),                            "not_an_image",  200, Lasts,  Three, 4, 1),
-        row("gzip in chunks",                       Reply::image().gzip().chunked(),                  "not_an_image",  200, Lasts,  Three, 4, 1),
+        row("gzip, though identity was asked for",  Reply::image().gzip(),                            "",                0, Fine,   All,   0, 1),
+        row("gzip in chunks",                       Reply::image().gzip().chunked(),                  "",                0, Fine,   All,   0, 1),
+        row("gzip that only says so",               Reply::image().header("Content-Encoding", "gzip"), "",               0, Fine,   All,   0, 1),
+        row("gzip that was stored cut",             gzipped(&image(), 9),                             "truncated",     200, Passes, Three, 3, 1),
+        row("gzip of more than is allowed",         gzipped(&vec![0; 10_000_000], 0),                 "too_large",     200, Lasts,  Three, 4, 1),
+        row("gzip of nothing",                      gzipped(b"", 0),                                  "empty",         200, Lasts,  Three, 4, 1),
+        row("an encoding that toller does not know", Reply::image().header("Content-Encoding", "br"), "not_an_image",  200, Lasts,  Three, 4, 1),
         row("less announced than there is",         Reply::image().claiming(500).then(End::Close),    "not_an_image",  200, Lasts,  Three, 4, 2),
         row("less announced, the rest following",   Reply::image().claiming(500),                     "not_an_image",  200, Lasts,  Three, 4, 2),
         row("a body over --max-bytes",              jpeg(&[0xff; 100_001]),                           "too_large",     200, Lasts,  Three, 4, 2),
@@ -162,6 +169,8 @@ fn matrix() -> Vec<Row> {
         row("two lengths that differ",              raw("HTTP/1.1 200 OK\nContent-Length: 1\nContent-Length: 2\n\nab"), "protocol", -1, Passes, Three, 3, 2),
         row("a length that is no number",           raw("HTTP/1.1 200 OK\nContent-Length: many\n\nab"),   "protocol",   -1, Passes, Three, 3, 2),
         row("a chunk that is none",                 raw("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\nzz\n\n"), "protocol", -1, Passes, Three, 3, 2),
+        row("a length in two lines",                folded_length(),                                  "protocol",        0, Passes, Three, 3, 2),
+        row("HTTP/2, which nobody asked for",       Reply::raw([0, 0, 0, 4, 0, 0, 0, 0, 0]),          "protocol",        0, Passes, Three, 3, 2),
         row("too many headers",                     Reply::image().many_headers(1000),                "protocol",        0, Passes, Three, 3, 2),
         row("too large a header",                   Reply::image().header("X", &"x".repeat(100_000)), "protocol",        0, Passes, Three, 3, 2),
         row("headers without end",                  Reply::endless_headers(),                         "protocol",        0, Passes, Three, 3, 2),
@@ -184,6 +193,12 @@ fn matrix() -> Vec<Row> {
         row("a header that is not ASCII",           Reply::image().header("X-Place", "Zürich"),       "",                0, Fine,   All,   0, 1),
         row("chunks with extensions and trailers",  fancy_chunks(),                                   "",                0, Fine,   All,   0, 2),
         row("a slow answer",                        Reply::image().after(3 * tenth),                  "",                0, Fine,   All,   0, 1),
+        row("a header in two lines",                Reply::image().header("X", "one\r\n two\r\n\tthree"), "",             0, Fine,   All,   0, 1),
+        row("a control character in a header",      Reply::image().header("X", "one\u{1}two"),         "",                0, Fine,   All,   0, 1),
+        row("a space in a header's name",           Reply::image().header("X Y", "one"),              "",                0, Fine,   All,   0, 1),
+        row("a header without a name",              Reply::image().header("", "one"),                 "",                0, Fine,   All,   0, 1),
+        row("an early hint in two lines",           early_hint(),                                     "",                0, Fine,   All,   0, 1),
+        row("a redirect with blanks and brackets",  Reply::redirect(302, " /hop/a b|[]{}\"<>^`ü "),   "",                0, Fine,   All,   0, 1),
         row("a hundred headers",                    Reply::image().many_headers(100),                 "",                0, Fine,   All,   0, 1),
         row("a close that was announced",           Reply::image().closing(),                         "",                0, Fine,   All,   0, 2),
         row("a close that was not",                 Reply::image().then(End::Close),                  "",                0, Fine,   All,   0, 2),
@@ -229,6 +244,28 @@ fn too_much() -> Reply {
     Reply::raw([head.into_bytes(), image, b"and more".repeat(99)].concat()).then(End::KeepAlive)
 }
 
+/// An object that is stored gzipped, without its last bytes.
+fn gzipped(body: &[u8], less: usize) -> Reply {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(body).unwrap();
+    let packed = packed.finish().unwrap();
+    Reply::bytes(200, "image/jpeg", &packed[..packed.len() - less]).header("Content-Encoding", "gzip")
+}
+
+fn folded_length() -> Reply {
+    let image = image_for(&faulty());
+    let (front, end) = (image.len() / 10, image.len() % 10);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {front}\r\n {end}\r\n\r\n");
+    Reply::raw([head.as_bytes(), &image].concat())
+}
+
+fn early_hint() -> Reply {
+    let image = image_for(&faulty());
+    let head = format!("HTTP/1.1 200 OK\r\nX: one\r\n two\r\nContent-Length: {}\r\n\r\n", image.len());
+    let hint = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n y\r\n\r\n";
+    Reply::raw([&hint[..], head.as_bytes(), &image].concat()).then(End::KeepAlive)
+}
+
 fn fancy_chunks() -> Reply {
     let image = image_for(&faulty());
     let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:X};name=\"value\"\r\n", image.len());
@@ -239,6 +276,8 @@ fn fancy_chunks() -> Reply {
 fn origin() -> Origin {
     let origin = Origin::start();
     origin.on("/hop/0", [Reply::bytes(200, "image/jpeg", image_for(&faulty()))]);
+    let odd = "/hop/a%20b%7C%5B%5D%7B%7D%22%3C%3E%5E%60%C3%BC";
+    origin.on(odd, [Reply::bytes(200, "image/jpeg", image_for(&faulty()))]);
     for n in 1..9 {
         origin.on(&format!("/hop/{n}"), [Reply::redirect(302, &format!("/hop/{}", n - 1))]);
     }
@@ -293,9 +332,9 @@ impl Row {
         assert!(opened <= most, "{opened} connections, {most} at the most");
         let status = if self.code == 3 { "partial" } else { "complete" };
         assert_eq!(found[..2], [status.to_owned(), opened.to_string()], "what the run says of itself");
-        // A request that went into a connection which was being closed was sent, too.
+        // One that went into a connection which was being closed, and was sent again, is one.
         let (sent, came): (usize, _) = (found[2].parse().unwrap(), origin.request_count());
-        assert!((came..=came + 1).contains(&sent), "{sent} requests sent and {came} arrived");
+        assert!(sent.abs_diff(came) <= 1, "{sent} requests sent and {came} arrived");
     }
 }
 
@@ -375,7 +414,7 @@ fn what_is_wrong_with_an_address_is_known_by_its_kind() {
         ("an unspoken scheme", "ftp://localhost/x.jpg", "bad_url true"),
         ("no scheme", "//localhost/x.jpg", "bad_url true"),
         ("no host", "https:///x.jpg", "bad_url true"),
-        ("a blank in it", "https://localhost/a b.jpg", "bad_url true"),
+        ("a blank in its host", "https://local host/x.jpg", "bad_url true"),
         ("a line break in it", "https://localhost/a\r\nX-Injected: yes", "bad_url true"),
         ("nothing", "", "bad_url true"),
         ("../up", &good, "bad_guid true"),

@@ -37,7 +37,7 @@ const WRITES: &[&str] = &[
 /// The layers from the bottom up. A module imports from below, or from beside it in the same line, but the
 /// edges know nothing of each other.
 const LAYERS: &[&[&str]] = &[
-    &["guid", "outcome", "error"],
+    &["guid", "outcome", "error", "text"],
     &["image", "retry", "manifest"],
     &["origin", "store", "warehouse", "pace"],
     &["worker"],

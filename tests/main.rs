@@ -10,6 +10,7 @@
 
 mod support;
 
+mod addresses;
 mod bad_input;
 mod conditions;
 mod destination;
@@ -33,6 +34,7 @@ mod pipe;
 mod politeness;
 mod resume;
 mod retries;
+mod secrets;
 mod shipping;
 mod status;
 mod support_check;

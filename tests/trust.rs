@@ -2,7 +2,7 @@
 //! words, and proxies are those that curl users know.
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, Proxy, Reply, Tls, guids};
+use crate::support::{Cmd, Env, Origin, Proxy, Reply, Tls, client_pem, guids};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,8 +30,11 @@ fn every_broken_handshake_is_told_in_words_and_five_of_them_end_the_run() {
             (Tls::SelfSigned, ""),
             (Tls::WrongHost, "not for localhost"),
             (Tls::UnknownCa, "issuer is not trusted"),
-            (Tls::TooOld, "ProtocolVersion"),
+            (Tls::TooOld, "protocol version"),
             (Tls::Garbage, "does not speak TLS"),
+            (Tls::SelfSignedAuthority, "an authority's own"),
+            (Tls::Http2Only, "does not speak HTTP/1.1"),
+            (Tls::ClientCert, "wants a client certificate; --cert"),
         ] {
             scope.spawn(move || {
                 let (env, origin) = (Env::with(&guids(300)), Origin::builder().tls(tls).start());
@@ -63,7 +66,7 @@ fn tls_1_2_and_a_long_chain_of_certificates_are_understood() {
 
 #[test]
 fn a_failed_handshake_is_recorded_with_its_cause() {
-    for (tls, words) in [(Tls::Expired, "expired"), (Tls::WrongHost, "not for localhost"), (Tls::TooOld, "Protocol")] {
+    for (tls, words) in [(Tls::Expired, "expired"), (Tls::WrongHost, "not for localhost"), (Tls::TooOld, "protocol")] {
         // Too few for the run to be ended for it.
         let (env, origin) = (Env::with(&guids(2)), Origin::builder().tls(tls).start());
         env.fetch(&origin).args(["--retries", "0"]).run().expect(3);
@@ -161,6 +164,79 @@ fn ca_cert_comes_on_top_of_the_other_roots() {
 }
 
 #[test]
+fn a_networks_exemption_from_the_proxy_counts_for_addresses() {
+    let (origin, proxy) = (Origin::builder().small().start(), Proxy::start());
+    for (exempt, through) in [("127.0.0.0/8", false), ("10.0.0.0/8,127.0.0.1", false), ("10.0.0.0/8", true)] {
+        let env = Env::with(&guids(1));
+        let before = proxy.tunnels();
+        let template = origin.template().replace("localhost", "127.0.0.1");
+        let fetch = env.fetch_url(&template).arg("--ca-cert").arg(origin.ca());
+        fetch.env("HTTPS_PROXY", &proxy.url()).env("NO_PROXY", exempt).run().expect(0);
+        assert_eq!(proxy.tunnels() > before, through, "{exempt}");
+    }
+}
+
+#[test]
+fn a_servers_own_certificate_is_trusted_when_it_is_given_but_not_for_another_name() {
+    for tls in [Tls::SelfSigned, Tls::SelfSignedAuthority] {
+        let guids = guids(4);
+        let (env, origin) = (Env::with(&guids), Origin::builder().small().tls(tls).start());
+        let own = env.write("own.pem", origin.own_pem());
+        env.fetch_url(&origin.template()).arg("--ca-cert").arg(&own).run().expect(0);
+        env.assert_done(&guids);
+        // The same certificate from a host that it does not name.
+        let env = Env::with(&guids[..1]);
+        let template = origin.template().replace("localhost", "127.0.0.2");
+        env.fetch_url(&template).arg("--ca-cert").arg(&own).args(["--retries", "0"]).run().expect(3);
+        let told = env.value("SELECT kind || ' ' || message FROM thumb_failure");
+        assert!(told.starts_with("tls") || told.starts_with("connect"), "{told}");
+    }
+    // Named, but out of date or for another host: still refused.
+    for (tls, words) in [(Tls::Expired, "expired"), (Tls::WrongHost, "not for localhost")] {
+        let (env, origin) = (Env::with(&guids(1)), Origin::builder().tls(tls).start());
+        let own = env.write("own.pem", origin.own_pem());
+        env.fetch_url(&origin.template()).arg("--ca-cert").arg(&own).args(["--retries", "0"]).run().expect(3);
+        let told = env.value("SELECT message FROM thumb_failure");
+        assert!(told.contains(words), "{told}");
+        assert_eq!(origin.request_count(), 0);
+    }
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_an_origin_that_asks() {
+    let guids = guids(4);
+    let origin = Origin::builder().small().tls(Tls::ClientCert).start();
+    let (cert, key) = client_pem();
+    let env = Env::with(&guids);
+    let (cert_file, key_file) = (env.write("cert.pem", &cert), env.write("key.pem", &key));
+    let both = env.write("both.pem", format!("{key}{cert}"));
+    env.fetch(&origin).arg("--cert").arg(&cert_file).arg("--key").arg(&key_file).run().expect(0);
+    env.assert_done(&guids);
+    let list = guids.join("\n");
+    let pipe = env.toller(["pipe", "--url", &origin.template(), "--dest", "there"]).arg("--ca-cert").arg(origin.ca());
+    let out = pipe.arg("--cert").arg(&both).stdin(list).run().expect(0);
+    assert_eq!(out.stdout.lines().count(), 4);
+    // What is wrong with them is one clear error, before anything is asked.
+    let (_, other_key) = client_pem();
+    let other_key = env.write("other.pem", other_key);
+    let sealed = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMA==\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let sealed = env.write("sealed.pem", sealed);
+    let before = origin.connections();
+    for (cert, key, words) in [
+        (&cert_file, &other_key, "not the key of the certificate"),
+        (&cert_file, &cert_file, "no key in it"),
+        (&cert_file, &sealed, "passphrase"),
+        (&key_file, &key_file, "no certificate in it"),
+        (&cert_file, &env.path("missing"), "missing"),
+    ] {
+        let fetch = env.fetch(&origin).arg("--cert").arg(cert).arg("--key").arg(key);
+        fetch.run().expect(1).complains().stderr_has(words);
+    }
+    env.fetch(&origin).arg("--key").arg(&key_file).run().expect(2).complains().stderr_has("--cert");
+    assert_eq!(origin.connections(), before);
+}
+
+#[test]
 fn an_empty_root_is_enough() {
     let guids = guids(5);
     let (env, origin) = (Env::new(), Origin::builder().small().start());
@@ -195,7 +271,28 @@ fn plain_http_goes_through_the_proxy_for_http() {
     let fetch = env.fetch_url(&origin.template()).env("HTTP_PROXY", &proxy.url()).env("HTTPS_PROXY", &other.url());
     fetch.run().expect(0);
     env.assert_done(&guids);
-    assert_eq!((proxy.tunnels(), other.tunnels()), (origin.connections(), 0));
+    assert_eq!((proxy.relayed().len(), proxy.tunnels(), other.tunnels()), (5, 0, 0));
+}
+
+#[test]
+fn a_proxy_is_told_the_whole_url_of_plain_http_and_the_password_it_wants() {
+    let guids = guids(6);
+    // me:p@ss
+    let (origin, proxy) = (Origin::builder().small().plain_http().start(), Proxy::with_password("bWU6cEBzcw=="));
+    let env = Env::with(&guids);
+    env.fetch_url(&origin.template()).args(["--proxy", &proxy.url_with("me:p%40ss")]).run().expect(0);
+    env.assert_done(&guids);
+    let mut relayed = proxy.relayed();
+    relayed.sort();
+    let mut wanted: Vec<_> = guids.iter().map(|guid| origin.template().replace("{guid}", guid)).collect();
+    wanted.sort();
+    assert_eq!(relayed, wanted);
+    assert!(origin.connections() <= 3, "{}", origin.connections());
+    assert!(origin.requests().iter().all(|request| request.header("Proxy-Authorization").is_none()));
+    let env = Env::with(&guids[..2]);
+    env.fetch_url(&origin.template()).args(["--retries", "0", "--proxy", &proxy.url()]).run().expect(3);
+    let failed = env.query("SELECT DISTINCT kind, permanent, message LIKE 'proxy:%' FROM thumb_failure");
+    assert_eq!(failed, [["connect", "false", "true"]]);
 }
 
 /// A fetch of five images from an origin, and whether it went through the proxy: in three tunnels, or in none.
@@ -231,12 +328,14 @@ fn a_proxy_is_taken_from_the_flag_or_the_environment() {
 #[test]
 fn no_proxy_is_obeyed_in_every_case() {
     let (origin, proxy) = (Origin::builder().small().start(), Proxy::start());
-    let url = proxy.url();
+    let (url, own) = (proxy.url(), format!("localhost:{}", origin.port()));
     for (exempt, through) in [
         ("localhost", false),
         ("example.com, localhost", false),
         ("LOCALHOST", false),
         ("*", false),
+        (&own, false),
+        ("localhost:1", true),
         ("example.com", true),
         ("local", true),
         ("host", true),

@@ -4,31 +4,40 @@
 //! http and take our secrets along; it drains what it does not keep, because a connection with a rest in it is
 //! lost; and it gives every way of going wrong its kind. It does not know what an image is, nor files, nor rows.
 
+mod attempt;
+mod dial;
+mod encoding;
+mod head;
+mod heard;
+mod names;
+mod proxies;
+mod redirect;
 mod roots;
 mod tls;
+mod trust;
+mod url;
 mod wire;
 mod words;
 
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use fluent_uri::{Uri as Reference, UriRef};
+use ureq::Agent;
+use ureq::http::Uri;
 use ureq::http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, TRANSFER_ENCODING,
 };
-use ureq::http::{Request, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
-use ureq::{Agent, Proxy};
 
 use crate::error::{Error, Result};
 use crate::outcome::{Failure, Kind};
 
-pub use roots::{Proxies, Roots};
+pub use proxies::Proxies;
+pub use roots::{Identity, Roots};
+pub use url::parse_url;
 
-/// The most redirects that are followed for one attempt.
-const MOST_REDIRECTS: usize = 5;
 /// How much of a body that is not wanted is read to keep its connection.
 const DRAIN: u64 = 256 * 1024;
 /// How far ahead of what has come space for a body is made, whatever its length is said to be.
@@ -49,12 +58,16 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// A larger body is a failure.
     pub max_bytes: u64,
-    /// Sent to the origin's own host only.
+    /// Sent to one origin only.
     pub headers: Vec<(String, String)>,
+    /// A URL of that origin; without it, that of each URL that is asked for.
+    pub headers_to: Option<String>,
     /// `User-Agent`.
     pub user_agent: String,
     /// Whom to trust.
     pub roots: Roots,
+    /// Who the client is, where an origin asks.
+    pub identity: Option<Identity>,
     /// Through whom to go.
     pub proxies: Proxies,
 }
@@ -74,18 +87,18 @@ pub struct Origin {
     agent: Agent,
     shared: Arc<wire::Shared>,
     headers: HeaderMap,
+    headers_to: Option<Uri>,
     timeout: Duration,
     connect_timeout: Duration,
     max_bytes: u64,
     workers: usize,
-    http_proxy: Option<Proxy>,
     warning: Option<String>,
 }
 
 /// What one exchange gave.
 enum Answer {
     Body(Framing),
-    Redirect(String),
+    Redirect(Vec<u8>),
 }
 
 impl Origin {
@@ -94,12 +107,11 @@ impl Origin {
     /// # Errors
     /// Trust roots, a proxy or a header that cannot be used.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let exempt = settings.proxies.exempt.as_deref();
-        let proxy = roots::proxy(settings.proxies.https.as_deref(), exempt)?;
-        let http_proxy = roots::proxy(settings.proxies.http.as_deref(), exempt)?;
+        let routes = proxies::Routes::new(&settings.proxies)?;
         let (certificates, warning) = roots::certificates(&settings.roots)?;
+        let identity = settings.identity.as_ref().map(roots::identity).transpose()?;
         let config = Agent::config_builder()
-            .proxy(proxy.clone())
+            .proxy(routes.https().cloned())
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -111,23 +123,26 @@ impl Origin {
             .max_idle_connections(settings.workers * 4)
             .max_idle_age(IDLE)
             .build();
-        let shared = Arc::new(wire::Shared::default());
-        let proxies = proxy.iter().chain(&http_proxy).map(|proxy| proxy.uri().clone()).collect();
+        let shared = Arc::new(wire::Shared::new(routes));
+        let tls = tls::Tls::new(Arc::clone(&shared), certificates, identity)
+            .map_err(|cause| Error::new("client certificate", "--cert", words::tls_words(&cause, "")))?;
         let connector =
             ().chain(ConnectProxyConnector::default())
-                .chain(wire::Dial(Arc::clone(&shared)))
-                .chain(tls::Tls::new(certificates))
-                .chain(wire::Listen { shared: Arc::clone(&shared), proxies });
-        let agent = Agent::with_parts(config, connector, wire::Names(Arc::clone(&shared)));
+                .chain(dial::Dial(Arc::clone(&shared)))
+                .chain(tls)
+                .chain(heard::Listen(Arc::clone(&shared)));
+        let agent = Agent::with_parts(config, connector, names::Names(Arc::clone(&shared)));
+        let headers_to = settings.headers_to.as_deref().map(parse_url).transpose();
+        let headers_to = headers_to.map_err(|failure| Error::usage("--url", failure.message))?;
         Ok(Self {
             agent,
             shared,
             headers: header_map(&settings.headers)?,
+            headers_to,
             timeout: settings.timeout,
             connect_timeout: settings.connect_timeout,
             max_bytes: settings.max_bytes,
             workers: settings.workers,
-            http_proxy,
             warning,
         })
     }
@@ -162,100 +177,10 @@ impl Origin {
         self.agent.clone().shutdown();
     }
 
-    /// One attempt: GET, redirects followed, the body read into `body` up to the limit.
-    ///
-    /// `wait_turn` is asked before every request; the time it takes does not count. `None` when it says no.
-    pub fn attempt(
-        &self,
-        url: &str,
-        body: &mut Vec<u8>,
-        wait_turn: &dyn Fn() -> bool,
-    ) -> Option<std::result::Result<Framing, Failure>> {
-        let first = match parse_url(url) {
-            Ok(uri) => uri,
-            Err(failure) => return Some(Err(failure)),
-        };
-        let mut seen = vec![first.clone()];
-        let mut uri = first.clone();
-        let mut left = self.timeout;
-        loop {
-            let own = uri.authority() == first.authority() && uri.scheme() == first.scheme();
-            let answer = self.exchange(&uri, own, &mut left, body, wait_turn)?;
-            let location = match answer {
-                Ok(Answer::Redirect(location)) => location,
-                Ok(Answer::Body(framing)) => return Some(Ok(framing)),
-                Err(failure) => return Some(Err(failure)),
-            };
-            uri = match next_hop(&uri, &location, &seen) {
-                Ok(next) => next,
-                Err(cause) => return Some(Err(Failure::new(Kind::Redirect, cause))),
-            };
-            seen.push(uri.clone());
-        }
-    }
-
-    /// One request and its answer. A pooled connection that turns out dead is replaced at once.
-    fn exchange(
-        &self,
-        uri: &Uri,
-        own: bool,
-        left: &mut Duration,
-        body: &mut Vec<u8>,
-        wait_turn: &dyn Fn() -> bool,
-    ) -> Option<std::result::Result<Answer, Failure>> {
-        // A dead connection is gone from the pool, but others may come into it and die meanwhile; the last turn takes
-        // none from there.
-        for turn in 0..=self.workers {
-            let fresh = turn > 0 && turn == self.workers;
-            if !wait_turn() {
-                return None;
-            }
-            let started = Instant::now();
-            wire::reset_trace();
-            let result = self.send(uri, own, fresh, *left);
-            let dead = matches!(&result, Err(ureq::Error::Io(_))) && !wire::trace().fresh && !wire::trace().heard;
-            let answer = match result {
-                Err(_) if dead && turn < self.workers && !left.is_zero() => None,
-                Err(error) => Some(Err(self.classify(error, uri))),
-                Ok(response) => Some(self.answer(response, body)),
-            };
-            *left = left.saturating_sub(started.elapsed());
-            if answer.is_some() {
-                return answer;
-            }
-        }
-        None
-    }
-
-    fn send(
-        &self,
-        uri: &Uri,
-        own: bool,
-        fresh: bool,
-        left: Duration,
-    ) -> std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error> {
-        let mut request = Request::get(uri.clone()).body(())?;
-        if own {
-            *request.headers_mut() = self.headers.clone();
-        }
-        let plain = uri.scheme_str() == Some("http") && self.http_proxy.as_ref() != self.agent.config().proxy();
-        if left < self.timeout || plain || fresh {
-            let mut config =
-                self.agent.configure_request(request).timeout_global(Some(left.max(Duration::from_millis(1))));
-            if fresh {
-                config = config.max_idle_age(Duration::ZERO);
-            }
-            if plain {
-                config = config.proxy(self.http_proxy.clone());
-            }
-            request = config.build();
-        }
-        self.agent.run(request)
-    }
-
     fn answer(
         &self,
         response: ureq::http::Response<ureq::Body>,
+        uri: &Uri,
         body: &mut Vec<u8>,
     ) -> std::result::Result<Answer, Failure> {
         let (head, mut rest) = response.into_parts();
@@ -264,12 +189,17 @@ impl Origin {
             let _ = std::io::copy(&mut rest.as_reader().take(DRAIN), &mut std::io::sink());
         }
         match head.status.as_u16() {
-            200 => self.read_body(&head.headers, &mut rest, body).map(Answer::Body),
-            301 | 302 | 303 | 307 | 308 => match head.headers.get(LOCATION).map(HeaderValue::to_str) {
-                Some(Ok(location)) => Ok(Answer::Redirect(location.to_owned())),
-                Some(Err(_)) => Err(redirect(head.status, "its Location is not text")),
-                None => Err(redirect(head.status, "it has no Location")),
+            200 => {
+                let framing = self.read_body(&head.headers, &mut rest, body)?;
+                encoding::decode(&head.headers, framing, body, self.max_bytes).map(Answer::Body)
+            }
+            status @ (301 | 302 | 303 | 307 | 308) => match head.headers.get(LOCATION) {
+                Some(location) => Ok(Answer::Redirect(location.as_bytes().to_vec())),
+                None => Err(Failure::new(Kind::Redirect, "it has no Location").with_status(status)),
             },
+            407 if self.shared.routes.relay(uri).is_some() => {
+                Err(Failure::new(Kind::Connect, "proxy: it wants a name and a password that it knows").with_status(407))
+            }
             status => {
                 let wait = matches!(status, 429 | 503).then(|| retry_after(&head.headers, SystemTime::now())).flatten();
                 let reason = head.status.canonical_reason().unwrap_or_default();
@@ -355,48 +285,6 @@ fn header_map(lines: &[(String, String)]) -> Result<HeaderMap> {
     Ok(map)
 }
 
-/// Checks that a URL can be asked for at all.
-///
-/// # Errors
-/// A failure of kind `bad_url` that says why.
-pub fn parse_url(url: &str) -> std::result::Result<Uri, Failure> {
-    let bad = |cause: &str| Failure::new(Kind::BadUrl, cause);
-    let uri: Uri = url.parse().map_err(|cause| bad(&format!("{cause}")))?;
-    if !matches!(uri.scheme_str(), Some("https" | "http")) {
-        return Err(bad("neither https nor http"));
-    }
-    if uri.host().is_none_or(str::is_empty) {
-        return Err(bad("no host in it"));
-    }
-    Ok(uri)
-}
-
-fn redirect(status: ureq::http::StatusCode, cause: &str) -> Failure {
-    Failure::new(Kind::Redirect, cause).with_status(status.as_u16())
-}
-
-/// The URL that a Location leads to (RFC 9110, section 10.2.2), if it may be followed.
-fn next_hop(from: &Uri, location: &str, seen: &[Uri]) -> std::result::Result<Uri, String> {
-    let bad = || format!("bad Location {location:?}");
-    let base = from.to_string();
-    let base = Reference::parse(base.as_str()).map_err(|_| bad())?;
-    let target = UriRef::parse(location).map_err(|_| bad())?;
-    let target = target.resolve_against(&base).map_err(|_| bad())?;
-    let next: Uri = target.as_str().parse().map_err(|_| bad())?;
-    let secure = |uri: &Uri| uri.scheme_str() == Some("https");
-    if parse_url(target.as_str()).is_err() {
-        Err(bad())
-    } else if secure(from) && !secure(&next) {
-        Err("from https to http".into())
-    } else if seen.contains(&next) {
-        Err("a loop".into())
-    } else if seen.len() > MOST_REDIRECTS {
-        Err(format!("more than {MOST_REDIRECTS}"))
-    } else {
-        Ok(next)
-    }
-}
-
 /// How long `Retry-After` asks to wait: seconds, or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -410,37 +298,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn hop(from: &str, location: &str) -> std::result::Result<String, String> {
-        let from: Uri = from.parse().expect("a URL");
-        next_hop(&from, location, std::slice::from_ref(&from)).map(|uri| uri.to_string())
-    }
-
-    #[test]
-    fn a_location_is_resolved_against_the_url_it_came_from() {
-        for (location, wanted) in [
-            ("https://other.test/x", "https://other.test/x"),
-            ("//other.test/x", "https://other.test/x"),
-            ("/x?y=1", "https://h.test/x?y=1"),
-            ("x", "https://h.test/a/x"),
-            ("../x", "https://h.test/x"),
-            ("?y", "https://h.test/a/b?y"),
-        ] {
-            assert_eq!(hop("https://h.test/a/b", location).as_deref(), Ok(wanted), "{location}");
-        }
-    }
-
-    #[test]
-    fn some_redirects_are_not_followed() {
-        for location in ["http://h.test/x", "/a/b", "ftp://h.test/x", "https:///x", "https://h.test/ä", "http://[", ""]
-        {
-            assert!(hop("https://h.test/a/b", location).is_err(), "{location}");
-        }
-        assert!(hop("http://h.test/a", "https://h.test/a").is_ok());
-        let six: Vec<Uri> = (0..6).map(|n| format!("https://h.test/{n}").parse().expect("a URL")).collect();
-        assert!(next_hop(&six[5], "/new", &six).is_err());
-        assert!(next_hop(&six[4], "/new", &six[..5]).is_ok());
-    }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
@@ -456,6 +313,29 @@ mod tests {
         assert_eq!(ask("soon"), None);
         assert_eq!(ask("-1"), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn after_a_stop_no_connection_is_opened() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/x", listener.local_addr().expect("it is bound"));
+        let origin = Origin::new(&Settings {
+            workers: 1,
+            timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            max_bytes: 1000,
+            headers: Vec::new(),
+            headers_to: None,
+            user_agent: String::new(),
+            roots: Roots::default(),
+            identity: None,
+            proxies: Proxies::default(),
+        });
+        let origin = origin.expect("nothing is wrong with it");
+        origin.shut_down();
+        assert_eq!(origin.attempt(&url, &mut Vec::new(), &|| true), None);
+        listener.set_nonblocking(true).expect("a socket");
+        assert!(listener.accept().is_err() && origin.connections() == 0);
     }
 
     #[test]

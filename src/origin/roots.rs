@@ -1,15 +1,13 @@
-//! Whom to trust and through whom to go: trust roots and the proxy.
+//! Whom to trust, and who one is: trust roots, and the client's own certificate.
 //!
 //! Both follow what curl users know, and both are settled before the first request, so that a mistake in
 //! them is one clear error and not 12,217 failures. The environment comes in as values; this file reads files only.
 
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use ureq::Proxy;
-
 use crate::error::{Error, Result};
+use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Where trust roots come from.
 #[derive(Debug, Clone, Default)]
@@ -72,12 +70,50 @@ fn system() -> Vec<CertificateDer<'static>> {
     if found.is_empty() { webpki_root_certs::TLS_SERVER_ROOT_CERTS.to_vec() } else { found }
 }
 
+/// Who the client is, for an origin that asks.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// PEM: its certificate, and those between it and its authority.
+    pub cert: PathBuf,
+    /// PEM: its key; else it is in the certificate's file.
+    pub key: Option<PathBuf>,
+}
+
+/// A certificate with its chain, and the key that belongs to it.
+pub type CertifiedKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Reads `--cert` and `--key`.
+///
+/// # Errors
+/// A file that cannot be read or does not hold what it should, or a key that is another certificate's.
+pub fn identity(identity: &Identity) -> Result<CertifiedKey> {
+    let key_file = identity.key.as_deref().unwrap_or(&identity.cert);
+    let chain = pem(&identity.cert).map_err(|error| error.with_way_out("it is named by --cert"))?;
+    let error = |cause: &str| Error::new("client key", key_file.display(), cause);
+    let bytes = std::fs::read(key_file).map_err(|cause| error(&cause.to_string()))?;
+    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|cause| match cause {
+        PemError::NoItemsFound if bytes.windows(9).any(|word| word == b"ENCRYPTED") => {
+            error("it has a passphrase").with_way_out("openssl pkey -in FILE -out KEY takes it off")
+        }
+        PemError::NoItemsFound => error("no key in it").with_way_out("--key names the file of the key, as PEM"),
+        _ => error("not PEM").with_way_out("--key names the file of the key, as PEM"),
+    })?;
+    let signer = rustls::crypto::ring::sign::any_supported_type(&key)
+        .map_err(|_| error("not a key that toller can use").with_way_out("RSA, ECDSA and Ed25519 keys can be used"))?;
+    match rustls::sign::CertifiedKey::new(chain.clone(), signer).keys_match() {
+        Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) => {
+            Err(error(&format!("not the key of the certificate in {}", identity.cert.display())))
+        }
+        _ => Ok((chain, key)),
+    }
+}
+
 fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let error = |cause: String| Error::new("trust roots", file.display(), cause);
     let bytes = std::fs::read(file).map_err(|cause| error(cause.to_string()))?;
     let list: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<std::result::Result<_, _>>()
-        .map_err(|cause| error(format!("not PEM: {cause}")))?;
+        .map_err(|_| error("not PEM".into()))?;
     if list.is_empty() {
         return Err(error("no certificate in it".into()).with_way_out("it must hold PEM blocks, BEGIN CERTIFICATE"));
     }
@@ -85,76 +121,7 @@ fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let mut store = rustls::RootCertStore::empty();
     let faults: Vec<_> = list.iter().map_while(|root| store.add(root.clone()).err()).collect();
     if let (Some(cause), true) = (faults.last(), faults.len() == list.len()) {
-        return Err(error(format!("bad certificate: {cause}")));
+        return Err(error(super::words::tls_words(cause, "")));
     }
     Ok(list)
-}
-
-/// What the command line and the environment say about proxies.
-#[derive(Debug, Clone, Default)]
-pub struct Proxies {
-    /// For `https` URLs: `--proxy`, else `HTTPS_PROXY`, else `ALL_PROXY`.
-    pub https: Option<String>,
-    /// For `http` URLs: `--proxy`, else `HTTP_PROXY`, else `ALL_PROXY`.
-    pub http: Option<String>,
-    /// `NO_PROXY`, obeyed in every case.
-    pub exempt: Option<String>,
-}
-
-/// Turns one proxy URL into ureq's form, with the exemptions.
-///
-/// # Errors
-/// A URL that is none, or a kind of proxy that toller does not speak.
-pub fn proxy(url: Option<&str>, exempt: Option<&str>) -> Result<Option<Proxy>> {
-    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(None) };
-    // The URL may hold a password, so that no message may repeat it.
-    let error =
-        |cause: &str| Error::new("proxy", "its URL", cause).with_way_out("give http://HOST:PORT or https://HOST:PORT");
-    let parsed = Proxy::new(url).map_err(|cause| error(&cause.to_string()))?;
-    if !matches!(parsed.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https) {
-        return Err(error("only http and https proxies are spoken"));
-    }
-    // `Proxy::new` ignores NO_PROXY, and only the builder takes it.
-    let mut builder = Proxy::builder(parsed.protocol()).host(parsed.host()).port(parsed.port());
-    if let Some(name) = parsed.username() {
-        builder = builder.username(name);
-    }
-    if let Some(password) = parsed.password() {
-        builder = builder.password(password);
-    }
-    for pattern in exempt.unwrap_or_default().split(',').map(str::trim).filter(|pattern| !pattern.is_empty()) {
-        // As curl has it, a domain stands for its hosts too, with or without a dot before it.
-        let domain = pattern.trim_start_matches("*.").trim_start_matches('.');
-        builder = builder.no_proxy(domain).no_proxy(&format!(".{domain}"));
-    }
-    builder.build().map(Some).map_err(|cause| error(&cause.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_proxy_keeps_its_password_and_its_exemptions() {
-        let proxy = proxy(Some("http://me:p%40ss@proxy.test:3128"), Some("a.test, .b.test"));
-        let proxy = proxy.expect("a good proxy").expect("one");
-        assert_eq!((proxy.host(), proxy.port()), ("proxy.test", 3128));
-        assert_eq!((proxy.username(), proxy.password()), (Some("me"), Some("p@ss")));
-        for (url, exempt) in [
-            ("https://a.test/x", true),
-            ("https://c.a.test/x", true),
-            ("https://c.b.test/x", true),
-            ("https://other.test/x", false),
-        ] {
-            assert_eq!(proxy.is_no_proxy(&url.parse().expect("a URL")), exempt, "{url}");
-        }
-    }
-
-    #[test]
-    fn a_bad_proxy_is_refused_without_repeating_its_password() {
-        for url in ["socks5://me:secret@h:1", "http://", "ftp://me:secret@h"] {
-            let error = proxy(Some(url), None).expect_err(url);
-            assert!(!error.to_string().contains("secret"), "{error}");
-        }
-    }
 }

@@ -6,19 +6,19 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
-use rustls::client::UnbufferedClientConnection;
+use rustls::client::{UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 use ureq::Error;
-use ureq::unversioned::transport::time::Duration as Budget;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
-use super::wire::Wire;
+use super::roots::CertifiedKey;
+use super::trust::Trust;
+use super::wire::{Deadline, Shared, Wire};
 
 /// What is received at once: two whole records (RFC 8446, section 5.2) with a little of a third.
 const RECEIVE: usize = 36 * 1024;
@@ -27,20 +27,51 @@ const MOST_RECEIVED: usize = 256 * 1024;
 
 /// Puts TLS around the connection to an https URL.
 #[derive(Debug)]
-pub struct Tls(Arc<ClientConfig>);
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    shared: Arc<Shared>,
+}
 
 impl Tls {
-    /// Trusts these roots; those that rustls cannot parse are left out, as in a system's own store.
-    pub fn new(roots: Vec<CertificateDer<'static>>) -> Self {
+    /// Trusts these roots, of which those that rustls cannot parse are left out, as in a system's own store; and says
+    /// who the client is, where an origin asks.
+    ///
+    /// # Errors
+    /// A key that does not go with its certificate.
+    pub fn new(
+        shared: Arc<Shared>,
+        roots: Vec<CertificateDer<'static>>,
+        identity: Option<CertifiedKey>,
+    ) -> Result<Self, rustls::Error> {
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(roots);
+        store.add_parsable_certificates(roots.iter().cloned());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(ALL_VERSIONS)
-            .expect("ring speaks all versions")
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        Self(Arc::new(config))
+            .expect("ring speaks all versions");
+        let builder = match WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider).build() {
+            Ok(authorities) => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Trust { authorities, named: roots }))
+            }
+            // Without any root.
+            Err(_) => builder.with_root_certificates(RootCertStore::empty()),
+        };
+        let mut config = match identity {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
+            None => builder.with_no_client_auth(),
+        };
+        // An origin that speaks nothing else says so, where it would go on in HTTP/2 otherwise.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { config: Arc::new(config), shared })
+    }
+
+    /// With whom to speak TLS, if at all: the URL's host, or the proxy that relays it.
+    fn peer<'a>(&'a self, details: &'a ConnectionDetails) -> Option<&'a str> {
+        if details.needs_tls() {
+            return details.uri.host();
+        }
+        let relay = self.shared.routes.relay(details.uri)?;
+        (relay.protocol() == ureq::ProxyProtocol::Https).then(|| relay.host())
     }
 }
 
@@ -53,14 +84,12 @@ impl<T: Transport> Connector<Either<T, Wire>> for Tls {
         chained: Option<Either<T, Wire>>,
     ) -> Result<Option<Self::Out>, Error> {
         let Some(below) = chained else { return Ok(None) };
-        if !details.needs_tls() || below.is_tls() {
-            return Ok(Some(Either::A(below)));
-        }
-        let host = details.uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let Some(host) = self.peer(details).filter(|_| !below.is_tls()) else { return Ok(Some(Either::A(below))) };
+        let host = host.trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::Tls("the host is no name for TLS"))?;
         let mut secure = Secure {
             below,
-            connection: UnbufferedClientConnection::new(Arc::clone(&self.0), name).map_err(wrapped)?,
+            connection: UnbufferedClientConnection::new(Arc::clone(&self.config), name).map_err(wrapped)?,
             received: vec![0; RECEIVE],
             filled: 0,
             to_send: vec![0; 1024],
@@ -77,23 +106,6 @@ impl<T: Transport> Connector<Either<T, Wire>> for Tls {
 /// As ureq's own connector wraps it.
 fn wrapped(error: rustls::Error) -> Error {
     io::Error::new(io::ErrorKind::InvalidData, error).into()
-}
-
-/// A timeout that goes on over several waits.
-struct Deadline(Instant, NextTimeout);
-
-impl Deadline {
-    fn new(timeout: NextTimeout) -> Self {
-        Self(Instant::now(), timeout)
-    }
-
-    fn left(&self) -> NextTimeout {
-        let after = match self.1.after {
-            Budget::Exact(after) => Budget::Exact(after.saturating_sub(self.0.elapsed())),
-            Budget::NotHappening => Budget::NotHappening,
-        };
-        NextTimeout { after, ..self.1 }
-    }
 }
 
 /// How far rustls came with what was received.

@@ -4,6 +4,9 @@ use ureq::http::Uri;
 
 use crate::outcome::{Failure, Kind};
 
+use super::dial::Unreached;
+use super::heard::SpeaksHttp2;
+use super::names::LookUpFailed;
 use super::{Origin, wire};
 
 impl Origin {
@@ -14,16 +17,21 @@ impl Origin {
         match error {
             E::Timeout(at) => self.timed_out(at),
             E::HostNotFound => Failure::new(Kind::Dns, format!("{host}: no address")),
-            E::Other(cause) if cause.is::<wire::LookUpFailed>() => Failure::new(Kind::Dns, cause.to_string()),
+            E::Other(cause) if cause.is::<LookUpFailed>() => Failure::new(Kind::Dns, cause.to_string()),
+            E::Other(cause) if cause.is::<SpeaksHttp2>() => Failure::new(Kind::Protocol, cause.to_string()),
+            E::Other(cause) => match cause.downcast_ref::<Unreached>() {
+                Some(unreached) => self.unreached(unreached, uri),
+                None => Failure::new(Kind::Protocol, cause.to_string()),
+            },
             E::Io(error) => match rustls_error(&error) {
                 Some(cause) => Failure::new(Kind::Tls, tls_words(cause, host)),
                 None => Failure::new(Kind::Connect, connect_words(&error)),
             },
             E::Tls(cause) => Failure::new(Kind::Tls, cause),
             E::TlsRequired => Failure::new(Kind::Tls, "the connection is not encrypted"),
-            E::ConnectProxyFailed(cause) => Failure::new(Kind::Connect, format!("proxy: {cause}")),
+            E::ConnectProxyFailed(cause) => Failure::new(Kind::Connect, format!("proxy: {}", proxy_words(&cause))),
             E::ConnectionFailed => Failure::new(Kind::Connect, "connection failed"),
-            E::BadUri(cause) => Failure::new(Kind::BadUrl, cause),
+            E::BadUri(_) => Failure::new(Kind::BadUrl, "not a URL that can be asked for"),
             E::LargeResponseHeader(..) => Failure::new(Kind::Protocol, "a response head beyond 64 kB"),
             E::Protocol(cause) => Failure::new(Kind::Protocol, cause.to_string()),
             other => Failure::new(Kind::Protocol, other.to_string()),
@@ -40,13 +48,24 @@ impl Origin {
         }
     }
 
+    fn unreached(&self, unreached: &Unreached, uri: &Uri) -> Failure {
+        let routes = &self.shared.routes;
+        let proxy = if routes.relay(uri).or(routes.tunnel(uri)).is_some() { "proxy " } else { "" };
+        if unreached.silent {
+            let limit = self.connect_timeout.as_secs_f64();
+            Failure::new(Kind::Timeout, format!("not connected within {limit} s: {proxy}{}", unreached.words))
+        } else {
+            Failure::new(Kind::Connect, format!("{proxy}{}", unreached.words))
+        }
+    }
+
     fn timed_out(&self, at: ureq::Timeout) -> Failure {
-        let limit = if at == ureq::Timeout::Connect { self.connect_timeout } else { self.timeout };
-        let words = match at {
-            ureq::Timeout::Connect => "not connected",
-            _ => "not finished",
+        let (words, limit) = match at {
+            ureq::Timeout::Connect => ("not connected", self.connect_timeout),
+            _ => ("not finished", self.timeout),
         };
-        Failure::new(Kind::Timeout, format!("{words} within {} s", limit.as_secs_f64()))
+        let whom = wire::trace().address.map(|address| format!(": {address}")).unwrap_or_default();
+        Failure::new(Kind::Timeout, format!("{words} within {} s{whom}", limit.as_secs_f64()))
     }
 }
 
@@ -54,19 +73,66 @@ fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-fn tls_words(error: &rustls::Error, host: &str) -> String {
-    use rustls::CertificateError as C;
+/// What is wrong with a handshake or a certificate, without a library's names for it.
+pub fn tls_words(error: &rustls::Error, host: &str) -> String {
+    use rustls::{AlertDescription as A, Error as E};
     match error {
-        rustls::Error::InvalidCertificate(cause) => match cause {
-            C::Expired | C::ExpiredContext { .. } => "the certificate has expired".into(),
-            C::NotValidYet | C::NotValidYetContext { .. } => "the certificate is not valid yet".into(),
-            C::UnknownIssuer => "the certificate's issuer is not trusted; --ca-cert adds one".into(),
-            C::NotValidForName | C::NotValidForNameContext { .. } => format!("the certificate is not for {host}"),
-            other => format!("bad certificate: {other:?}"),
-        },
-        rustls::Error::AlertReceived(alert) => format!("the server refused the handshake: {alert:?}"),
-        rustls::Error::InvalidMessage(_) => "the server does not speak TLS".into(),
-        other => other.to_string(),
+        E::InvalidCertificate(cause) => certificate_words(cause, host),
+        E::NoApplicationProtocol | E::AlertReceived(A::NoApplicationProtocol) => {
+            "the server does not speak HTTP/1.1".into()
+        }
+        E::PeerMisbehaved(rustls::PeerMisbehaved::SelectedUnofferedApplicationProtocol) => {
+            "the server chose another protocol than HTTP/1.1".into()
+        }
+        E::AlertReceived(A::CertificateRequired) => {
+            "the server wants a client certificate; --cert and --key give one".into()
+        }
+        E::AlertReceived(alert) => format!("the server refused the handshake: {}", spaced(&format!("{alert:?}"))),
+        E::InvalidMessage(_) | E::PeerSentOversizedRecord => "the server does not speak TLS".into(),
+        E::PeerIncompatible(cause) => format!("the server's TLS is not toller's: {}", spaced(&format!("{cause:?}"))),
+        E::PeerMisbehaved(cause) => format!("the server breaks the rules of TLS: {}", spaced(&format!("{cause:?}"))),
+        E::DecryptError => "what the server sent cannot be decrypted".into(),
+        E::General(words) => words.clone(),
+        other => format!("TLS failed: {}", spaced(&format!("{other:?}"))),
+    }
+}
+
+fn certificate_words(cause: &rustls::CertificateError, host: &str) -> String {
+    use rustls::CertificateError as C;
+    match cause {
+        C::Expired | C::ExpiredContext { .. } => "the certificate has expired".into(),
+        C::NotValidYet | C::NotValidYetContext { .. } => "the certificate is not valid yet".into(),
+        C::UnknownIssuer => "the certificate's issuer is not trusted; --ca-cert adds one".into(),
+        C::NotValidForName | C::NotValidForNameContext { .. } => format!("the certificate is not for {host}"),
+        C::InvalidPurpose | C::InvalidPurposeContext { .. } => "the certificate is not one for servers".into(),
+        C::BadSignature => "the certificate's signature is wrong".into(),
+        C::BadEncoding => "the certificate cannot be read".into(),
+        C::Other(cause) if cause.to_string() == "CaUsedAsEndEntity" => {
+            "the certificate is an authority's own, or signed by itself; given as --ca-cert it is trusted".into()
+        }
+        C::Other(cause) => format!("bad certificate: {}", spaced(&cause.to_string())),
+        other => format!("bad certificate: {}", spaced(&format!("{other:?}"))),
+    }
+}
+
+/// A library's name for something, without what is behind it, as words: `BadCertificate` is `bad certificate`.
+fn spaced(name: &str) -> String {
+    let name: Vec<char> = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+    let mut words = String::new();
+    for (at, c) in name.iter().enumerate() {
+        let begins = at > 0 && c.is_uppercase() && !name[at - 1].is_uppercase();
+        words.push_str(if begins { " " } else { "" });
+        words.extend(c.to_lowercase());
+    }
+    words
+}
+
+/// ureq says it as `proxy server responded 403/403`.
+fn proxy_words(cause: &str) -> String {
+    match cause.strip_prefix("proxy server responded ").and_then(|rest| rest.split('/').next()) {
+        Some("407") => "it wants a name and a password that it knows (407)".into(),
+        Some(status) => format!("it answered {status}"),
+        None => cause.to_owned(),
     }
 }
 
@@ -76,5 +142,46 @@ fn connect_words(error: &std::io::Error) -> String {
         K::UnexpectedEof => "closed before a whole response head".into(),
         K::ConnectionReset | K::BrokenPipe | K::ConnectionAborted => "reset before a whole response head".into(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_a_library_become_words() {
+        for (name, wanted) in [
+            ("CaUsedAsEndEntity", "ca used as end entity"),
+            ("BadDER", "bad der"),
+            ("UnsupportedContext { a: 1 }", "unsupported context"),
+            ("", ""),
+        ] {
+            assert_eq!(spaced(name), wanted);
+        }
+    }
+
+    #[test]
+    fn no_word_about_tls_looks_like_a_librarys() {
+        use rustls::{AlertDescription as A, CertificateError as C, Error as E, PeerIncompatible, PeerMisbehaved};
+        for error in [
+            E::InvalidCertificate(C::UnhandledCriticalExtension),
+            E::InvalidCertificate(C::UnsupportedSignatureAlgorithmContext {
+                signature_algorithm_id: vec![1],
+                supported_algorithms: Vec::new(),
+            }),
+            E::AlertReceived(A::HandshakeFailure),
+            E::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+            E::PeerMisbehaved(PeerMisbehaved::MessageInterleavedWithHandshakeMessage),
+            E::HandshakeNotComplete,
+            E::BadMaxFragmentSize,
+        ] {
+            let words = tls_words(&error, "h.test");
+            let plain = |c: char| c.is_ascii_alphanumeric() || " :;'-,./".contains(c);
+            assert!(words.chars().all(plain), "{words}");
+            let camel =
+                words.as_bytes().windows(2).any(|two| two[0].is_ascii_lowercase() && two[1].is_ascii_uppercase());
+            assert!(!camel, "{words}");
+        }
     }
 }

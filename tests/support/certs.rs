@@ -4,9 +4,10 @@
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
-use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use std::sync::{Arc, OnceLock};
 
 /// What a client meets when it opens a connection.
@@ -24,6 +25,12 @@ pub enum Tls {
     NotYetValid,
     /// For `localhost`, signed by its own key.
     SelfSigned,
+    /// For `localhost`, signed by its own key, and an authority by what it says, as `openssl req -x509` makes it.
+    SelfSignedAuthority,
+    /// The good one, from a server that lets in only who shows a certificate of the same authority.
+    ClientCert,
+    /// The good one, from a server that speaks HTTP/2 only and says so in ALPN.
+    Http2Only,
     /// From the right authority, for `elsewhere.test`.
     WrongHost,
     /// For `localhost`, from an authority that nobody knows.
@@ -61,13 +68,13 @@ fn known() -> &'static Authority {
     KNOWN.get_or_init(|| Authority::new("toller test authority"))
 }
 
-/// The server's side of the handshake; none for those that never get that far.
-pub fn server_config(tls: Tls) -> Option<Arc<ServerConfig>> {
+/// The server's side of the handshake, and the PEM text of its certificate; none for those that never get that far.
+pub fn server_config(tls: Tls) -> Option<(Arc<ServerConfig>, String)> {
     let mut params = params(&["localhost", "127.0.0.1"], "toller test origin");
     let key = new_key();
     let signed = |params: &CertificateParams, by: &Authority| params.signed_by(&key, &by.0);
     let cert = match tls {
-        Tls::Good | Tls::Tls12 | Tls::LongChain => signed(&params, known()),
+        Tls::Good | Tls::Tls12 | Tls::LongChain | Tls::ClientCert | Tls::Http2Only => signed(&params, known()),
         Tls::Expired => {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
@@ -83,20 +90,43 @@ pub fn server_config(tls: Tls) -> Option<Arc<ServerConfig>> {
         }
         Tls::UnknownCa => signed(&params, &Authority::new("an authority that nobody knows")),
         Tls::SelfSigned => params.self_signed(&key),
+        Tls::SelfSignedAuthority => {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.self_signed(&key)
+        }
         Tls::TooOld | Tls::Garbage | Tls::HangUp | Tls::Silent | Tls::Off => return None,
     };
-    let cert: CertificateDer<'static> = cert.expect("rcgen can sign").der().clone();
+    let cert = cert.expect("rcgen can sign");
+    let pem = cert.pem();
+    let cert: CertificateDer<'static> = cert.der().clone();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let more = if tls == Tls::LongChain { 100 } else { 0 };
     let chain = [cert].into_iter().chain(std::iter::repeat_n(known().0.der().clone(), more)).collect();
     let versions = if tls == Tls::Tls12 { &[&rustls::version::TLS12] } else { rustls::ALL_VERSIONS };
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(versions)
-        .expect("ring knows TLS 1.2 and 1.3")
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .expect("the key belongs to the certificate");
-    Some(Arc::new(config))
+        .expect("ring knows TLS 1.2 and 1.3");
+    let builder = if tls == Tls::ClientCert {
+        let mut roots = RootCertStore::empty();
+        roots.add(known().0.der().clone()).expect("the authority is one");
+        let provider = Arc::new(default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        builder.with_client_cert_verifier(verifier.expect("there is a root"))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_single_cert(chain, key).expect("the key belongs to the certificate");
+    if tls == Tls::Http2Only {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
+    Some((Arc::new(config), pem))
+}
+
+/// A client's certificate from the authority of this process, and its key, both PEM.
+pub fn client_pem() -> (String, String) {
+    let key = new_key();
+    let cert = params(&["client.test"], "toller test client").signed_by(&key, &known().0).expect("rcgen can sign");
+    (cert.pem(), key.serialize_pem())
 }
 
 fn params(names: &[&str], common_name: &str) -> CertificateParams {

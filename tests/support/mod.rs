@@ -11,7 +11,7 @@ pub mod reply;
 pub mod request;
 pub mod wire;
 
-pub use certs::Tls;
+pub use certs::{Tls, client_pem};
 pub use command::{Cmd, Out, Running};
 pub use env::{Env, OldDuckDb, duckdbs, eventually};
 pub use origin::{Origin, PATIENCE};

@@ -39,6 +39,7 @@ struct Shared {
     tls: Tls,
     small: bool,
     config: Option<Arc<rustls::ServerConfig>>,
+    own_pem: String,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -81,10 +82,12 @@ impl Builder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
+        let (config, own_pem) = certs::server_config(self.tls).unzip();
         let shared = Arc::new(Shared {
             tls: self.tls,
             small: self.small,
-            config: certs::server_config(self.tls),
+            config,
+            own_pem: own_pem.unwrap_or_default(),
             state: Mutex::new(State { allowed: usize::MAX, ..State::default() }),
             changed: Condvar::new(),
         });
@@ -130,6 +133,11 @@ impl Origin {
             std::fs::write(&file, certs::ca_pem()).expect("and so can a file in it");
         }
         file
+    }
+
+    /// The PEM text of the origin's own certificate.
+    pub fn own_pem(&self) -> &str {
+        &self.shared.own_pem
     }
 
     /// Scripts one GUID (as `/thumbs/GUID.jpg`) or one path, which begins with `/`: the replies are used in

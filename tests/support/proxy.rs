@@ -1,4 +1,5 @@
-//! A forward proxy that knows CONNECT and nothing else: open, behind a password, or refusing. It takes every
+//! A forward proxy as tinyproxy and Squid are by default: CONNECT for what is encrypted, whole URLs for plain http, and
+//! no CONNECT for that; open, behind a password, or refusing. It takes every
 //! name for this machine, so that a test can ask for hosts that only the proxy can reach.
 
 use std::io::{self, Read, Write};
@@ -10,6 +11,7 @@ use std::thread;
 struct Log {
     stopped: bool,
     targets: Vec<String>,
+    relayed: Vec<String>,
     refused: usize,
     open: Vec<TcpStream>,
 }
@@ -76,6 +78,11 @@ impl Proxy {
         lock(&self.log).targets.len()
     }
 
+    /// The whole URL of every plain request that was passed on.
+    pub fn relayed(&self) -> Vec<String> {
+        lock(&self.log).relayed.clone()
+    }
+
     pub fn refused(&self) -> usize {
         lock(&self.log).refused
     }
@@ -107,7 +114,6 @@ fn tunnel(mut client: TcpStream, rule: &Rule, log: &Mutex<Log>) -> io::Result<()
         .filter_map(|line| line.split_once(':'))
         .find_map(|(n, v)| n.eq_ignore_ascii_case("Proxy-Authorization").then(|| v.trim().to_owned()));
     let refusal = match rule {
-        _ if method != "CONNECT" => Some("405 Only CONNECT"),
         Rule::Refuse => Some("403 Forbidden"),
         Rule::Password(wanted) if authorization.as_ref() != Some(wanted) => {
             Some("407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"toller\"")
@@ -117,6 +123,9 @@ fn tunnel(mut client: TcpStream, rule: &Rule, log: &Mutex<Log>) -> io::Result<()
     if let Some(status) = refusal {
         lock(log).refused += 1;
         return write!(client, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+    }
+    if method != "CONNECT" {
+        return relay(client, &head, target, log);
     }
     let port = target.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(0);
     let mut origin = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
@@ -138,6 +147,42 @@ fn tunnel(mut client: TcpStream, rule: &Rule, log: &Mutex<Log>) -> io::Result<()
     let _ = origin.shutdown(Shutdown::Both);
     let _ = up.join();
     Ok(())
+}
+
+/// Passes on the requests of one connection, one after another, and what is answered.
+fn relay(client: TcpStream, first: &str, target: &str, log: &Mutex<Log>) -> io::Result<()> {
+    let (site, _) = site_and_path(target)?;
+    let port = site.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(80);
+    let origin = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    origin.set_nodelay(true)?;
+    lock(log).open.extend([client.try_clone()?, origin.try_clone()?]);
+    let (mut from, mut to) = (origin.try_clone()?, client.try_clone()?);
+    let down = thread::spawn(move || {
+        let _ = io::copy(&mut from, &mut to);
+        let _ = to.shutdown(Shutdown::Both);
+    });
+    let (mut client, mut origin) = (client, origin);
+    let mut head = first.to_owned();
+    loop {
+        let url = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (_, path) = site_and_path(&url)?;
+        let own: Vec<_> = head.split("\r\n").filter(|line| !line.to_lowercase().starts_with("proxy-")).collect();
+        origin.write_all(own.join("\r\n").replacen(&url, &path, 1).as_bytes())?;
+        lock(log).relayed.push(url);
+        match read_head(&mut client) {
+            Ok(next) => head = next,
+            Err(_) => break,
+        }
+    }
+    let _ = origin.shutdown(Shutdown::Both);
+    let _ = down.join();
+    Ok(())
+}
+
+fn site_and_path(url: &str) -> io::Result<(String, String)> {
+    let rest = url.strip_prefix("http://").ok_or_else(|| io::Error::other("not a whole URL"))?;
+    let slash = rest.find('/').unwrap_or(rest.len());
+    Ok((rest[..slash].to_owned(), rest[slash..].to_owned()))
 }
 
 /// Byte by byte, since what follows the empty line belongs to the tunnel.

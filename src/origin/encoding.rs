@@ -1,0 +1,50 @@
+//! Bodies that come encoded although they were asked for as they are.
+//!
+//! Some stores keep objects gzipped and send them so to everybody. What they hold is what the warehouse means, so it is
+//! unpacked, and checked as what it is.
+
+use std::io::{ErrorKind, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use ureq::http::HeaderMap;
+use ureq::http::header::CONTENT_ENCODING;
+
+use crate::outcome::{Failure, Kind};
+use crate::text::shown;
+
+use super::Framing;
+
+/// Unpacks `body` where the headers say that it is packed, into at most `most` bytes.
+pub fn decode(headers: &HeaderMap, framing: Framing, body: &mut Vec<u8>, most: u64) -> Result<Framing, Failure> {
+    let failure = |kind, words: String| Failure::new(kind, words).with_status(200);
+    let values = headers.get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let all = values.collect::<Vec<_>>().join(",").to_ascii_lowercase();
+    let words: Vec<_> = all.split(',').map(str::trim).filter(|word| !matches!(*word, "" | "identity")).collect();
+    match words[..] {
+        [] => return Ok(framing),
+        ["gzip" | "x-gzip"] => {}
+        _ => {
+            let words = format!("it comes encoded as {}, although it was not asked for so", shown(&words.join(", ")));
+            return Err(failure(Kind::NotAnImage, words));
+        }
+    }
+    // Some say so of bodies that are not; what it is then, the check will see.
+    if !body.starts_with(&[0x1f, 0x8b]) {
+        return Ok(framing);
+    }
+    let mut plain = Vec::new();
+    match MultiGzDecoder::new(body.as_slice()).take(most.saturating_add(1)).read_to_end(&mut plain) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            return Err(failure(Kind::Truncated, format!("its gzip data end after {} bytes", body.len())));
+        }
+        Err(_) => return Err(failure(Kind::NotAnImage, "its gzip data are corrupt".into())),
+        Ok(_) if plain.len() as u64 > most => {
+            return Err(failure(Kind::TooLarge, format!("more than {most} bytes when unpacked")));
+        }
+        Ok(_) if plain.is_empty() => return Err(failure(Kind::Empty, "a body of no bytes when unpacked".into())),
+        Ok(_) => {}
+    }
+    *body = plain;
+    // The data end with their length and checksum (RFC 1952, section 2.3.1), so that they are whole.
+    Ok(Framing::Complete)
+}

@@ -1,0 +1,220 @@
+//! Through whom to go: the proxies, and who is exempt from them.
+//!
+//! As curl has it: `http` is relayed by a proxy that is told the whole URL, `https` goes through a tunnel that it opens with
+//! CONNECT, and `NO_PROXY` names hosts, domains, networks and ports to which one goes straight. ureq would open a
+//! tunnel for `http` too, which tinyproxy and Squid refuse by default.
+
+use std::net::IpAddr;
+
+use ureq::Proxy;
+use ureq::http::Uri;
+
+use crate::error::{Error, Result};
+
+use super::names::place;
+
+/// What the command line and the environment say about proxies.
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    /// For `https` URLs: `--proxy`, else `HTTPS_PROXY`, else `ALL_PROXY`.
+    pub https: Option<String>,
+    /// For `http` URLs: `--proxy`, else `HTTP_PROXY`, else `ALL_PROXY`.
+    pub http: Option<String>,
+    /// `NO_PROXY`, obeyed in every case.
+    pub exempt: Option<String>,
+}
+
+/// The way to each host.
+#[derive(Debug, Default)]
+pub struct Routes {
+    https: Option<Proxy>,
+    http: Option<Proxy>,
+    exempt: Vec<Exempt>,
+}
+
+impl Routes {
+    /// Takes what was said.
+    ///
+    /// # Errors
+    /// A URL that is none, or a kind of proxy that toller does not speak.
+    pub fn new(proxies: &Proxies) -> Result<Self> {
+        let words = proxies.exempt.as_deref().unwrap_or_default().split([',', ' ', '\t']);
+        Ok(Self {
+            https: proxy(proxies.https.as_deref())?,
+            http: proxy(proxies.http.as_deref())?,
+            exempt: words.filter_map(Exempt::new).collect(),
+        })
+    }
+
+    /// The proxy for `https`, exemptions aside.
+    pub fn https(&self) -> Option<&Proxy> {
+        self.https.as_ref()
+    }
+
+    /// The proxy that opens a tunnel to this URL's host.
+    pub fn tunnel(&self, uri: &Uri) -> Option<&Proxy> {
+        self.https.as_ref().filter(|_| uri.scheme_str() == Some("https") && !self.is_exempt(uri))
+    }
+
+    /// The proxy that is told this URL and answers for its host.
+    pub fn relay(&self, uri: &Uri) -> Option<&Proxy> {
+        // To the proxy for https one goes straight.
+        let other = |proxy: &Proxy| proxy.uri() == uri;
+        let plain = uri.scheme_str() == Some("http") && !self.https.as_ref().is_some_and(other);
+        self.http.as_ref().filter(|_| plain && !self.is_exempt(uri))
+    }
+
+    /// The URL of the proxy for https, to which ureq opens a connection of its own.
+    pub fn is_proxy(&self, uri: &Uri) -> bool {
+        self.https.as_ref().is_some_and(|proxy| proxy.uri() == uri)
+    }
+
+    fn is_exempt(&self, uri: &Uri) -> bool {
+        let (host, port) = place(uri);
+        let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+        self.exempt.iter().any(|exempt| exempt.covers(&host, port))
+    }
+}
+
+/// Turns one proxy URL into ureq's form.
+fn proxy(url: Option<&str>) -> Result<Option<Proxy>> {
+    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(None) };
+    // The URL may hold a password, so that no message may repeat it.
+    let error =
+        |cause: &str| Error::new("proxy", "its URL", cause).with_way_out("give http://HOST:PORT or https://HOST:PORT");
+    let parsed = Proxy::new(url).map_err(|cause| error(&cause.to_string()))?;
+    if !matches!(parsed.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https) {
+        return Err(error("only http and https proxies are spoken"));
+    }
+    Ok(Some(parsed))
+}
+
+/// One entry of `NO_PROXY`.
+#[derive(Debug, PartialEq, Eq)]
+struct Exempt {
+    whom: Whom,
+    port: Option<u16>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Whom {
+    Everybody,
+    /// A host, and as a domain all hosts in it.
+    Domain(String),
+    /// Addresses of which so many bits agree.
+    Network(IpAddr, u32),
+}
+
+impl Exempt {
+    fn new(word: &str) -> Option<Self> {
+        let word = word.trim().to_ascii_lowercase();
+        let (name, port) = match word.rsplit_once(':') {
+            // An IPv6 address has colons of its own, unless it stands in brackets.
+            Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port.parse().ok()?)),
+            _ => (word.as_str(), None),
+        };
+        let name = name.trim_matches(['[', ']']);
+        let (address, bits) = match name.split_once('/') {
+            Some((address, bits)) => (address.trim_matches(['[', ']']), Some(bits.parse::<u32>().ok()?)),
+            None => (name, None),
+        };
+        let whom = match address.parse::<IpAddr>() {
+            Ok(address) => {
+                let all = if address.is_ipv4() { 32 } else { 128 };
+                Whom::Network(address, bits.unwrap_or(all).min(all))
+            }
+            Err(_) if name == "*" => Whom::Everybody,
+            Err(_) => Whom::Domain(name.trim_start_matches("*.").trim_matches('.').to_owned()),
+        };
+        (whom != Whom::Domain(String::new())).then_some(Self { whom, port })
+    }
+
+    fn covers(&self, host: &str, port: u16) -> bool {
+        let whom = match &self.whom {
+            Whom::Everybody => true,
+            Whom::Domain(domain) => {
+                host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            Whom::Network(network, bits) => host.parse().is_ok_and(|address| agree(*network, address, *bits)),
+        };
+        whom && self.port.is_none_or(|own| own == port)
+    }
+}
+
+fn agree(one: IpAddr, other: IpAddr, bits: u32) -> bool {
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits,
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros() >= bits,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes(exempt: &str) -> Routes {
+        let url = Some("http://me:p%40ss@proxy.test:3128".to_owned());
+        Routes::new(&Proxies { https: url.clone(), http: url, exempt: Some(exempt.into()) }).expect("a good proxy")
+    }
+
+    fn uri(url: &str) -> Uri {
+        url.parse().expect("a URL")
+    }
+
+    #[test]
+    fn a_proxy_keeps_its_password_and_its_own_way() {
+        let routes = routes("");
+        let proxy = routes.tunnel(&uri("https://a.test/x")).expect("a proxy");
+        assert_eq!((proxy.host(), proxy.port()), ("proxy.test", 3128));
+        assert_eq!((proxy.username(), proxy.password()), (Some("me"), Some("p@ss")));
+        assert!(routes.relay(&uri("http://a.test/x")).is_some() && routes.relay(&uri("https://a.test/x")).is_none());
+        assert!(routes.relay(proxy.uri()).is_none() && routes.is_proxy(proxy.uri()));
+    }
+
+    #[test]
+    fn hosts_domains_networks_and_ports_are_exempt_as_curl_has_it() {
+        for (exempt, url, straight) in [
+            ("a.test, .b.test", "https://a.test/x", true),
+            ("a.test, .b.test", "https://c.a.test/x", true),
+            ("a.test .b.test", "https://b.test/x", true),
+            ("*.b.test", "https://c.b.test/x", true),
+            ("a.test", "https://other.test/x", false),
+            ("a.test", "https://aa.test/x", false),
+            ("a.test.", "https://A.TEST./x", true),
+            ("*", "https://a.test/x", true),
+            ("a.*", "https://a.test/x", false),
+            ("10.0.0.0/8", "https://10.1.2.3/x", true),
+            ("10.0.0.0/8", "https://11.1.2.3/x", false),
+            ("192.168.1.129/25", "https://192.168.1.200/x", true),
+            ("192.168.1.129/25", "https://192.168.1.100/x", false),
+            ("0.0.0.0/0", "https://8.8.8.8/x", true),
+            ("0.0.0.0/0", "https://[::1]/x", false),
+            ("fd00::/8", "https://[fd12::1]/x", true),
+            ("[fd00::]/8", "https://[fd12::1]/x", true),
+            ("::1", "https://[::1]:8443/x", true),
+            ("[::1]:443", "https://[::1]:8443/x", false),
+            ("[::1]:8443", "https://[::1]:8443/x", true),
+            ("127.0.0.1:8443", "https://127.0.0.1:8443/x", true),
+            ("127.0.0.1", "https://127.0.0.1:8443/x", true),
+            ("a.test:8443", "https://a.test/x", false),
+            ("a.test:443", "https://a.test/x", true),
+            (",, .", "https://a.test/x", false),
+        ] {
+            let routes = routes(exempt);
+            assert_eq!(routes.tunnel(&uri(url)).is_none(), straight, "{exempt:?} and {url}");
+            if !exempt.contains(":443") {
+                let plain = uri(&url.replace("https", "http"));
+                assert_eq!(routes.relay(&plain).is_none(), straight, "{exempt:?} and {plain}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bad_proxy_is_refused_without_repeating_its_password() {
+        for url in ["socks5://me:secret@h:1", "http://", "ftp://me:secret@h"] {
+            let error = proxy(Some(url)).expect_err(url);
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+}
