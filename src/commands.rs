@@ -1,5 +1,6 @@
 //! One function a command: puts the parts together, and says what came of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::{self, Command, Origins};
@@ -94,8 +95,8 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
     let mut ledger =
         look.begin(&books, selection, &manifest, config.limit, files.warning().is_none(), place.lock_wait)?;
     let pace = Pace::new(config.rate, config.bandwidth);
-    let tools =
-        Tools { origin: &origin, store: &files, pace: &pace, template: config.template(), expect: config.expect };
+    let template = config.template().cloned();
+    let tools = Arc::new(Tools { origin, store: files, pace, template, expect: config.expect });
     let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
     let ended = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
     progress.close()?;

@@ -6,7 +6,7 @@
 mod page;
 mod share;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::guid::Guid;
@@ -57,8 +57,8 @@ pub struct EarlyEnd {
     pub status: Status,
     /// In words, for the run's row.
     pub error: Option<String>,
-    /// Its failures are not taken for good.
-    pub forgive: bool,
+    /// What failed since then is not taken for good.
+    pub forgive_since: Option<SystemTime>,
 }
 
 /// The books of a run.
@@ -337,8 +337,11 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(true, error).map(|()| Closing::Later),
         };
         self.waiting_since = None;
-        let end =
-            early.map(|early| RunEnd { status: early.status, error: early.error.clone(), forgive: early.forgive });
+        let end = early.map(|early| RunEnd {
+            status: early.status,
+            error: early.error.clone(),
+            forgive_since: early.forgive_since,
+        });
         window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, end.as_ref())?;
         self.page.forget(batch);
         if early.is_some() {
@@ -358,7 +361,7 @@ impl Ledger for WarehouseLedger<'_> {
             }
             return Ok(Closing::More);
         }
-        let end = RunEnd { status: tally.verdict(left).0, error: None, forgive: false };
+        let end = RunEnd { status: tally.verdict(left).0, error: None, forgive_since: None };
         window.close_run(&self.own, &self.run_id, tally, &end)?;
         window.close()?;
         Ok(Closing::Closed { left })

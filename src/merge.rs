@@ -67,8 +67,8 @@ pub fn merge(args: cli::Merge) -> Result<ExitCode> {
     let rest = merge.apply();
     let merged = merged.and(rest);
     let end = match &merged {
-        Ok(()) => RunEnd { status: merge.tally.verdict(merge.report.missing > 0).0, error: None, forgive: false },
-        Err(error) => RunEnd { status: Status::Failed, error: Some(error.line()), forgive: false },
+        Ok(()) => RunEnd { status: merge.tally.verdict(merge.report.missing > 0).0, error: None, forgive_since: None },
+        Err(error) => RunEnd { status: Status::Failed, error: Some(error.line()), forgive_since: None },
     };
     let closed = books.write(place.lock_wait, |window| window.close_run(&merge.own, &run.run_id, &merge.tally, &end));
     // The first error is the one to report.
@@ -291,7 +291,7 @@ fn parse(line: &[u8]) -> std::result::Result<Arrival, String> {
     } else {
         let kind = line.kind.as_deref().and_then(Kind::from_name).ok_or("a failure without a known kind")?;
         let (http_status, message) = (line.http_status, line.message.unwrap_or_default());
-        Err(Failure { kind, http_status, message, retry_after: None })
+        Err(Failure { kind, http_status, message, retry_after: None, own: false })
     };
     let forgiven = line.permanent == Some(false) && result.as_ref().is_err_and(|failure| !failure.is_transient());
     let outcome = Outcome {

@@ -4,7 +4,7 @@
 //! what follows from that is `retry`'s and `run`'s to say.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::guid::Guid;
 
@@ -19,13 +19,17 @@ pub struct Job {
     pub attempts: u32,
     /// Time spent in those attempts.
     pub spent: Duration,
+    /// Attempts that were forgiven, since others fared no better.
+    pub excused: u32,
+    /// Its place among those that were first tried in this run, once it has been.
+    pub place: Option<u64>,
 }
 
 impl Job {
     /// A GUID that nothing has been tried for.
     #[must_use]
     pub fn new(guid: Guid, url: Option<Box<str>>) -> Self {
-        Self { guid, url, attempts: 0, spent: Duration::ZERO }
+        Self { guid, url, attempts: 0, spent: Duration::ZERO, excused: 0, place: None }
     }
 }
 
@@ -34,6 +38,8 @@ impl Job {
 pub struct Attempt {
     /// The job, this attempt counted in it.
     pub job: Job,
+    /// When its first request was sent; none was for what is there already or refused.
+    pub sent: Option<Instant>,
     /// What came of it.
     pub result: Result<Saved, Failure>,
 }
@@ -167,13 +173,15 @@ pub struct Failure {
     pub message: String,
     /// How long the origin asks everybody to wait.
     pub retry_after: Option<Duration>,
+    /// It concerns this image and no other, whatever its kind: its own name on disk, or where a redirect has led.
+    pub own: bool,
 }
 
 impl Failure {
     /// A failure without a status.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, http_status: None, message: message.into(), retry_after: None }
+        Self { kind, http_status: None, message: message.into(), retry_after: None, own: false }
     }
 
     /// The same with the status that the origin sent.
@@ -183,18 +191,47 @@ impl Failure {
         self
     }
 
+    /// The same as one that concerns this image alone.
+    #[must_use]
+    pub fn of_one(mut self) -> Self {
+        self.own = true;
+        self
+    }
+
     /// The failure that a status other than 200 is.
     #[must_use]
     pub fn of_status(status: u16, reason: &str, retry_after: Option<Duration>) -> Self {
         let kind = match status {
             404 | 410 => Kind::NotFound,
             401 | 403 => Kind::Forbidden,
+            // Only proxies send it.
+            407 => Kind::Connect,
             429 => Kind::RateLimited,
             500..=599 => Kind::ServerError,
             _ => Kind::HttpStatus,
         };
         let message = if reason.is_empty() { format!("status {status}") } else { format!("status {status} {reason}") };
-        Self { kind, http_status: Some(status), message, retry_after }
+        Self { kind, http_status: Some(status), message, retry_after, own: false }
+    }
+
+    /// Whether it was refused before any request, so that it says nothing about the origin.
+    #[must_use]
+    pub fn is_refused_unasked(&self) -> bool {
+        matches!(self.kind, Kind::BadGuid | Kind::BadUrl)
+    }
+
+    /// Whether the origin refused for its load or the client's rate.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.http_status, Some(429 | 503))
+    }
+
+    /// Whether it says something about the origin, or the way there, more than about the image. A refusal that says for how
+    /// long is obeyed and proves nothing more.
+    #[must_use]
+    pub fn concerns_all(&self) -> bool {
+        let refused = self.is_refusal() && self.retry_after.is_none();
+        !self.own && (refused || matches!(self.kind, Kind::Dns | Kind::Connect | Kind::Tls))
     }
 
     /// Whether the same request may succeed later.
@@ -249,6 +286,7 @@ mod tests {
             (410, Kind::NotFound, false),
             (401, Kind::Forbidden, false),
             (403, Kind::Forbidden, false),
+            (407, Kind::Connect, true),
             (429, Kind::RateLimited, true),
             (500, Kind::ServerError, true),
             (503, Kind::ServerError, true),

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::SystemTime;
 
@@ -33,7 +34,7 @@ const AHEAD: usize = 4096;
 /// Print after so many seconds, which with what it takes is at least once a second.
 const PRINT_AFTER: f64 = 0.8;
 /// Failures for good that are kept in mind, in case the run turns out to be no judge of them.
-const REMEMBERED: usize = 100;
+const REMEMBERED: usize = 1000;
 /// A longer line is no GUID with a URL; the rest of it is read and dropped.
 const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -79,8 +80,17 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(run_id: &str, layout: &Layout, template: Option<&UrlTemplate>, outcome: &Outcome, forgive: bool) -> Self {
+    fn new(
+        run_id: &str,
+        layout: &Layout,
+        template: Option<&UrlTemplate>,
+        outcome: &Outcome,
+        since: Option<SystemTime>,
+    ) -> Self {
         let failure = outcome.result.as_ref().err();
+        let forgiven = since.is_some_and(|since| outcome.finished_at >= since);
+        // What was refused before any request says nothing about the origin.
+        let forgiven = forgiven && failure.is_some_and(|failure| !failure.is_refused_unasked());
         let saved = outcome.result.as_ref().ok();
         let guid = saved.and_then(|_| Guid::new(outcome.id.clone()).ok());
         let own = outcome.url.as_deref().map(str::to_owned);
@@ -94,7 +104,7 @@ impl Line {
             kind: failure.map(|failure| failure.kind.name().to_owned()),
             http_status: failure.and_then(|failure| failure.http_status),
             message: failure.map(|failure| failure.message.clone()),
-            permanent: failure.map(|failure| !forgive && !failure.is_transient()),
+            permanent: failure.map(|failure| !forgiven && !failure.is_transient()),
             attempts: Some(outcome.attempts),
             ms: Some(u64::try_from(outcome.spent.as_millis()).unwrap_or(u64::MAX)),
             finished_at: humantime::format_rfc3339_micros(outcome.finished_at).to_string(),
@@ -138,8 +148,8 @@ pub fn pipe(args: cli::Pipe, origins: Origins) -> Result<ExitCode> {
         failed: VecDeque::new(),
     };
     let pace = Pace::new(config.rate, config.bandwidth);
-    let tools =
-        Tools { origin: &origin, store: &files, pace: &pace, template: config.template(), expect: config.expect };
+    let template = config.template().cloned();
+    let tools = Arc::new(Tools { origin, store: files, pace, template, expect: config.expect });
     let ended = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
     progress.close()?;
     conclude(ended)
@@ -179,10 +189,10 @@ impl StreamLedger {
         }
     }
 
-    fn print(&mut self, batch: &[Outcome], forgive: bool) -> Result<()> {
+    fn print(&mut self, batch: &[Outcome], since: Option<SystemTime>) -> Result<()> {
         let mut print = || -> io::Result<()> {
             for outcome in batch {
-                let line = Line::new(&self.run_id, &self.layout, self.template.as_ref(), outcome, forgive);
+                let line = Line::new(&self.run_id, &self.layout, self.template.as_ref(), outcome, since);
                 serde_json::to_writer(&mut self.out, &line)?;
                 self.out.write_all(b"\n")?;
             }
@@ -192,18 +202,20 @@ impl StreamLedger {
     }
 
     fn remember(&mut self, batch: &[Outcome]) {
-        let for_good = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(|failure| !failure.is_transient());
+        let lasts = |failure: &Failure| !failure.is_transient() && !failure.is_refused_unasked();
+        let for_good = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(lasts);
         let latest = batch.iter().rev().filter(for_good).take(REMEMBERED);
         self.failed.extend(latest.cloned().collect::<Vec<_>>().into_iter().rev());
         self.failed.drain(..self.failed.len().saturating_sub(REMEMBERED));
     }
 
     /// What was printed as a failure for good, once more and as one that may pass: whoever reads has the line already.
-    fn take_back(&mut self) -> Result<()> {
+    fn take_back(&mut self, since: SystemTime) -> Result<()> {
         let now = SystemTime::now();
         let again = |outcome| Outcome { attempts: 0, finished_at: now, ..outcome };
-        let failed: Vec<_> = std::mem::take(&mut self.failed).into_iter().map(again).collect();
-        self.print(&failed, true)
+        let failed = std::mem::take(&mut self.failed).into_iter().filter(|outcome| outcome.finished_at >= since);
+        let failed: Vec<_> = failed.map(again).collect();
+        self.print(&failed, Some(since))
     }
 }
 
@@ -238,17 +250,17 @@ impl Ledger for StreamLedger {
     }
 
     fn record(&mut self, batch: &[Outcome], _: &Tally, _: bool) -> Result<bool> {
-        self.print(batch, false)?;
+        self.print(batch, None)?;
         self.remember(batch);
         Ok(true)
     }
 
     fn finish(&mut self, batch: &[Outcome], _: &Tally, early: Option<&EarlyEnd>) -> Result<Closing> {
-        let forgive = early.is_some_and(|early| early.forgive);
-        if forgive {
-            self.take_back()?;
+        let since = early.and_then(|early| early.forgive_since);
+        if let Some(since) = since {
+            self.take_back(since)?;
         }
-        self.print(batch, forgive)?;
+        self.print(batch, since)?;
         Ok(Closing::Closed { left: false })
     }
 }

@@ -176,6 +176,7 @@ impl Origin {
             let location = match answer {
                 Ok(Answer::Redirect(location)) => location,
                 Ok(Answer::Body(framing)) => return Some(Ok(framing)),
+                Err(failure) if seen.len() > 1 => return Some(Err(failure.of_one())),
                 Err(failure) => return Some(Err(failure)),
             };
             uri = match next_hop(&uri, &location, &seen) {
