@@ -14,7 +14,7 @@ use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::report::{self, FetchReport, LoadSummary, Running, StatusReport, grouped};
 use crate::run::{self, Ended, Watch};
-use crate::stop::Stop;
+use crate::stop::{Stop, survive_file_limits};
 use crate::store::{self, Share, Store};
 use crate::warehouse::{self, Access, Effort, PendingRow, Selection, Source, UrlSource, Warehouse};
 use crate::worker::Tools;
@@ -30,6 +30,7 @@ const DAY: f64 = 86_400.0;
 /// # Errors
 /// Whatever kept it from its end.
 pub fn carry_out(command: Command, origins: Origins) -> Result<ExitCode> {
+    survive_file_limits().map_err(|cause| Error::new("start", "signals", cause))?;
     match command {
         Command::Fetch(args) => fetch(*args, origins),
         Command::Status(args) => status(*args),

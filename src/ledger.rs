@@ -63,6 +63,9 @@ pub struct EarlyEnd {
 
 /// The books of a run.
 pub trait Ledger {
+    /// What keeps the books from being kept, in words.
+    fn hindrance(&self) -> &'static str;
+
     /// The next pending GUID.
     ///
     /// # Errors
@@ -95,8 +98,8 @@ pub trait Ledger {
 const PASSES: u32 = 3;
 /// In a table with so many rows DuckDB gets all processors for the first and the last window, when no worker is at work.
 const LARGE: u64 = 1_000_000;
-/// How long to wait before trying a locked warehouse again.
-const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// How long to wait before trying a locked warehouse again, at first and at the most: each try costs milliseconds.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// The DuckDB warehouse as a run's books.
 #[derive(Debug)]
@@ -117,6 +120,8 @@ pub struct WarehouseLedger<'w> {
     share: Share,
     /// Not before this is the warehouse tried again, because another program had it.
     try_again_at: Instant,
+    /// The latest wait for that.
+    try_again_in: Duration,
     /// Since when nothing but the warehouse's lock is in the way.
     waiting_since: Option<Instant>,
     lock_wait: Duration,
@@ -224,6 +229,7 @@ impl<'w> FirstLook<'w> {
             allowance: limit.unwrap_or(u64::MAX),
             share,
             try_again_at: Instant::now(),
+            try_again_in: Duration::ZERO,
             waiting_since: None,
             lock_wait,
         };
@@ -249,7 +255,8 @@ impl WarehouseLedger<'_> {
     fn still_locked(&mut self, idle: bool, error: Error) -> Result<()> {
         let since = self.waiting_since.filter(|_| idle).unwrap_or_else(Instant::now);
         self.waiting_since = idle.then_some(since);
-        self.try_again_at = Instant::now() + TRY_AGAIN;
+        self.try_again_in = (self.try_again_in + TRY_AGAIN.0).min(TRY_AGAIN.1);
+        self.try_again_at = Instant::now() + self.try_again_in;
         if idle && since.elapsed() >= self.lock_wait { Err(error) } else { Ok(()) }
     }
 
@@ -266,6 +273,10 @@ impl WarehouseLedger<'_> {
 }
 
 impl Ledger for WarehouseLedger<'_> {
+    fn hindrance(&self) -> &'static str {
+        "the warehouse is locked"
+    }
+
     fn next(&mut self) -> Result<Supply> {
         if self.allowance == 0 {
             return Ok(Supply::End);
@@ -293,6 +304,7 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(idle, error),
         };
         self.waiting_since = None;
+        self.try_again_in = Duration::ZERO;
         self.page.read(&window, &self.selection, PAGE.0)?;
         let held = window.close()?;
         self.share.count_page(held);
@@ -309,6 +321,7 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(idle, error).map(|()| false),
         };
         self.waiting_since = None;
+        self.try_again_in = Duration::ZERO;
         window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, None)?;
         self.page.forget(batch);
         let reading = Instant::now();
@@ -337,6 +350,7 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(true, error).map(|()| Closing::Later),
         };
         self.waiting_since = None;
+        self.try_again_in = Duration::ZERO;
         let end = early.map(|early| RunEnd {
             status: early.status,
             error: early.error.clone(),

@@ -193,7 +193,7 @@ impl Course<'_> {
                 _ => self.next()?,
             };
             let (Some(mut job), Some(jobs)) = (job, &crew.jobs) else { break };
-            job.place.get_or_insert_with(|| self.policy.begin(now));
+            job.place.get_or_insert_with(|| self.policy.begin());
             // The channel holds more than the window, so that this never blocks.
             if jobs.send(job).is_err() {
                 break;
@@ -464,7 +464,8 @@ impl Course<'_> {
                 Ok(Closing::Later) if matches!(early, Early::Asked(Reason::Signal(_))) && started.elapsed() > GRACE => {
                     let files = self.batch.len();
                     let line = format!(
-                        "the warehouse is locked: {files} outcomes are not recorded; the next run finds the files"
+                        "{}: {files} outcomes are not recorded; the next run finds the files",
+                        self.ledger.hindrance()
                     );
                     self.watch.notice(&line);
                     return Ok(());

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -134,17 +135,21 @@ impl Store {
         // A worker saves one file at a time, so that its temporary name can always be the same.
         let temporary = self.own.join(format!("{worker}"));
         let file = self.layout.path(guid);
-        let saved = fs::write(&temporary, body).and_then(|()| match fs::rename(&temporary, &file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.layout.fanout > 0 => {
-                file.parent().map_or(Ok(()), fs::create_dir_all)?;
-                fs::rename(&temporary, &file)
-            }
-            other => other,
-        });
-        saved.map_err(|error| {
+        let failure = |error: &io::Error| {
             // What could not be renamed is of no use; if it cannot be removed either, the next run sweeps it.
             let _ = fs::remove_file(&temporary);
             Failure::new(Kind::Disk, format!("{}: {error}", file.display()))
+        };
+        fs::write(&temporary, body).map_err(|error| failure(&error))?;
+        let renamed = match fs::rename(&temporary, &file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.layout.fanout > 0 => {
+                file.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(&temporary, &file))
+            }
+            other => other,
+        };
+        renamed.map_err(|error| {
+            let failure = failure(&error);
+            if is_of_one_name(&error) { failure.of_one() } else { failure }
         })
     }
 
@@ -193,6 +198,13 @@ impl Drop for Store {
         // Best effort: what stays behind is swept by the next run.
         let _ = fs::remove_dir_all(&self.own);
     }
+}
+
+/// Whether an error says something about one name and nothing about the disk.
+fn is_of_one_name(error: &io::Error) -> bool {
+    use rustix::io::Errno as E;
+    let names = [E::ISDIR, E::NOTDIR, E::EXIST, E::NOTEMPTY, E::NAMETOOLONG, E::INVAL, E::ILSEQ, E::LOOP];
+    E::from_io_error(error).is_some_and(|errno| names.contains(&errno))
 }
 
 fn fault(dest: &Path, cause: &io::Error) -> Error {
@@ -284,7 +296,13 @@ fn sweep(base: &Path, share: Share) {
 /// It is not there, or cannot be read.
 pub fn read(path: &Path, body: &mut Vec<u8>) -> io::Result<()> {
     body.clear();
-    File::open(path)?.read_to_end(body).map(drop)
+    // A FIFO under that name must not keep anybody waiting for whoever writes into it.
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    file.read_to_end(body).map(drop)
 }
 
 /// Opens a list that grows a line at a time, for `--failed-list`; `-` is stdout.

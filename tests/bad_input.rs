@@ -209,3 +209,12 @@ fn an_origin_that_is_not_there_may_come_back() {
     assert_eq!(env.query("SELECT DISTINCT kind, permanent, attempts FROM thumb_failure"), [["dns", "false", "2"]]);
     assert_eq!(env.value("SELECT sum(connections) FROM run_manifest"), "0");
 }
+
+#[test]
+fn an_argument_that_is_no_utf_8_is_a_wrong_command_line() {
+    use std::os::unix::ffi::OsStrExt;
+    let bad = std::ffi::OsStr::from_bytes(b"\xff");
+    let env = Env::new();
+    env.toller([bad]).run().expect(2).complains();
+    env.toller(["fetch"]).arg("--url").arg(bad).run().expect(2).complains();
+}

@@ -261,3 +261,16 @@ fn a_link_in_place_of_a_file_is_replaced_and_what_it_points_at_is_left_alone() {
     env.assert_done(&[guid(1)]);
     assert_eq!(std::fs::read_to_string(mine).unwrap(), "not an image");
 }
+
+#[test]
+fn what_is_wrong_with_one_name_ends_one_image() {
+    let guids = guids(8);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    std::fs::create_dir_all(env.image(&guids[1]).join("in it")).unwrap();
+    env.program("mkfifo").arg(env.image(&guids[2])).run().expect(0);
+    env.fetch(&origin).run().expect(3);
+    let failed = env.query("SELECT source_image_id, kind, permanent FROM thumb_failure");
+    assert_eq!(failed, [[guids[1].as_str(), "disk", "false"]]);
+    assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "7");
+    env.assert_whole(&guids[2]);
+}

@@ -22,6 +22,7 @@ mod load;
 mod locks;
 mod merge;
 mod options;
+mod outages;
 mod pending;
 mod pipe;
 mod politeness;

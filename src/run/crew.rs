@@ -75,3 +75,35 @@ fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("for no reason given")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guid::Guid;
+    use crate::outcome::Failure;
+
+    fn job(id: &str) -> Job {
+        Job::new(Guid::new(id.into()).expect("a GUID"), None)
+    }
+
+    #[test]
+    fn a_worker_that_panics_is_missed_and_what_the_others_brought_is_there() {
+        let mut crew = Crew::start(2, 8, |_, jobs, attempts| {
+            while let Ok(job) = jobs.recv() {
+                assert_ne!(job.guid.as_str(), "bad", "a fault of our own");
+                let result = Err(Failure::new(crate::outcome::Kind::Timeout, ""));
+                let _ = attempts.send(Attempt { job, sent: None, result });
+            }
+        })
+        .expect("threads");
+        for id in ["a", "bad", "b"] {
+            crew.jobs.as_ref().expect("open").send(job(id)).expect("room");
+        }
+        let came: Vec<_> =
+            (0..2).map(|_| crew.attempts.recv().expect("the other worker").job.guid.into_text()).collect();
+        assert_eq!(came, ["a".into(), "b".into()]);
+        let lost = std::iter::repeat_with(|| crew.lost()).flatten().next().expect("it panicked");
+        assert!(lost.to_string().contains("a fault of our own"), "{lost}");
+        crew.leave(Duration::from_secs(5));
+    }
+}

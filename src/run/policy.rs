@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const WITNESS: u32 = 3;
 /// How often a refusal that others met too is forgiven one image.
 const REFUSALS: u32 = 8;
-/// Refusals of different images within this time have one cause.
+/// Refusals of three images within this time have one cause.
 const TOGETHER: Duration = Duration::from_secs(10);
 /// So many hosts that have served something are remembered, where images have URLs of their own.
 const HOSTS: usize = 64;
@@ -78,7 +78,7 @@ pub(super) struct Policy {
     outage: Option<Outage>,
     /// Since when nothing but such failures has come, and the latest of them.
     away: Option<(Instant, String)>,
-    /// The places of the two images that were refused last, and when.
+    /// The places of the images that were refused last, and when.
     refused: Vec<(Option<u64>, Instant)>,
     hosts: HashSet<Box<str>>,
     /// The latest message of each kind.
@@ -97,13 +97,16 @@ impl Policy {
     }
 
     /// A GUID is tried for the first time.
-    pub(super) fn begin(&mut self, now: Instant) -> u64 {
-        self.rate.begin(now)
+    pub(super) fn begin(&mut self) -> u64 {
+        self.rate.begin()
     }
 
     /// Whose an attempt is, and what it means for all.
     pub(super) fn weigh(&mut self, attempt: &Attempt, now: Instant) -> (Charge, Turn) {
         let Some(sent) = attempt.sent else { return (Charge::Own, Turn::Nothing) };
+        if let Some(place) = attempt.job.place {
+            self.rate.sent(place, sent);
+        }
         let probe = self.outage.as_ref().is_some_and(|outage| sent >= outage.paused_at);
         let failure = match &attempt.result {
             Ok(_) => {
@@ -206,9 +209,9 @@ impl Policy {
             return None;
         }
         self.refused.retain(|(place, at)| *place != job.place && now.duration_since(*at) < TOGETHER);
-        let shared = !self.refused.is_empty();
+        let shared = self.refused.len() >= 2;
         self.refused.push((job.place, now));
-        if self.refused.len() > 2 {
+        if self.refused.len() > 3 {
             self.refused.remove(0);
         }
         let wait = Duration::from_secs(2).mul_f64(jitter).max(failure.retry_after.unwrap_or_default());
@@ -263,4 +266,117 @@ pub(super) fn place_of(url: &str) -> String {
 fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guid::Guid;
+    use crate::outcome::Saved;
+
+    struct Play {
+        policy: Policy,
+        now: Instant,
+        place: u64,
+    }
+
+    impl Play {
+        fn new() -> Self {
+            Self { policy: Policy::new(50.0), now: Instant::now(), place: 0 }
+        }
+
+        /// Another image's first attempt, sent now.
+        fn come(&mut self, result: Result<Saved, Failure>) -> (Charge, Turn) {
+            self.place += 1;
+            let mut job = Job::new(Guid::new(format!("{}", self.place).into()).expect("a GUID"), None);
+            (job.attempts, job.place) = (1, Some(self.policy.begin()));
+            self.policy.weigh(&Attempt { job, sent: Some(self.now), result }, self.now)
+        }
+
+        fn well(&mut self) -> (Charge, Turn) {
+            self.come(Ok(Saved { bytes: 1, reused: false }))
+        }
+
+        fn fail(&mut self, kind: Kind) -> (Charge, Turn) {
+            self.come(Err(Failure::new(kind, "")))
+        }
+
+        fn later(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+        }
+    }
+
+    #[test]
+    fn five_of_a_kind_before_anything_worked_are_hopeless_and_others_are_not() {
+        for kind in [Kind::Dns, Kind::Connect, Kind::Tls, Kind::Protocol, Kind::Forbidden] {
+            let mut play = Play::new();
+            for _ in 1..ROW {
+                assert_eq!(play.fail(kind), (Charge::Later, Turn::Nothing));
+            }
+            assert_eq!(play.fail(kind), (Charge::Later, Turn::Hopeless), "{kind}");
+            let mut play = Play::new();
+            play.well();
+            assert!((0..20).all(|_| play.fail(kind).1 != Turn::Hopeless), "{kind}");
+        }
+        for kind in [Kind::NotFound, Kind::Timeout, Kind::ServerError] {
+            let mut play = Play::new();
+            assert!((0..20).all(|_| play.fail(kind).0 == Charge::Own), "{kind}");
+        }
+    }
+
+    #[test]
+    fn while_the_origin_is_away_pauses_double_and_after_five_minutes_it_is_over() {
+        let mut play = Play::new();
+        play.well();
+        for _ in 1..ROW {
+            assert_eq!(play.fail(Kind::Connect), (Charge::Later, Turn::Nothing));
+        }
+        for seconds in [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30, 30, 30] {
+            let (_, turn) = play.fail(Kind::Connect);
+            assert_eq!(turn, Turn::Pause(Duration::from_secs(seconds)));
+            assert_eq!(play.policy.gone(play.now), None);
+            play.later(seconds);
+        }
+        play.later(30);
+        assert_eq!(play.policy.gone(play.now), Some(""));
+        assert_eq!(play.well(), (Charge::Own, Turn::Resume { refused: false }));
+        assert_eq!(play.policy.gone(play.now), None);
+    }
+
+    #[test]
+    fn what_was_sent_before_a_pause_does_not_end_it() {
+        let mut play = Play::new();
+        play.well();
+        (0..ROW).for_each(|_| drop(play.fail(Kind::Connect)));
+        play.now -= Duration::from_millis(1);
+        assert_eq!(play.fail(Kind::Connect), (Charge::Free, Turn::Nothing));
+        assert_eq!(play.well(), (Charge::Own, Turn::Nothing));
+    }
+
+    #[test]
+    fn a_failure_beside_others_that_go_well_is_its_own() {
+        let mut play = Play::new();
+        for _ in 0..50 {
+            assert_eq!(play.well(), (Charge::Own, Turn::Clear));
+            assert_eq!(play.fail(Kind::Connect), (Charge::Later, Turn::Nothing));
+        }
+    }
+
+    #[test]
+    fn an_image_that_failed_before_is_no_witness() {
+        let mut play = Play::new();
+        play.well();
+        let mut job = Job::new(Guid::new("bad".into()).expect("a GUID"), None);
+        job.attempts = 2;
+        for _ in 0..20 {
+            let result = Err(Failure::new(Kind::Connect, ""));
+            let attempt = Attempt { job: job.clone(), sent: Some(play.now), result };
+            assert_eq!(play.policy.weigh(&attempt, play.now), (Charge::Own, Turn::Nothing));
+        }
+    }
+
+    #[test]
+    fn no_secret_of_a_url_is_in_the_name_of_its_place() {
+        assert_eq!(place_of("https://user:pass@h.test:8443/a?sig=secret"), "https://h.test:8443");
+    }
 }

@@ -28,7 +28,7 @@ enum Standing {
 /// The GUIDs in the order of their first attempts.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
-    /// Each with when it was begun.
+    /// Each with when its first request was sent.
     all: VecDeque<(Standing, Option<Instant>)>,
     /// The place of the first of `all`.
     first: u64,
@@ -47,14 +47,21 @@ pub(super) struct Exceeded {
 
 impl Rate {
     /// A GUID is tried for the first time; gives its place.
-    pub(super) fn begin(&mut self, now: Instant) -> u64 {
+    pub(super) fn begin(&mut self) -> u64 {
         if self.all.len() == KEPT {
             let out = self.all.pop_front();
             self.failed -= usize::from(out.is_some_and(|(standing, _)| failure(standing).is_some()));
             self.first += 1;
         }
-        self.all.push_back((Standing::Begun, Some(now)));
+        self.all.push_back((Standing::Begun, None));
         self.first + self.all.len() as u64 - 1
+    }
+
+    /// When a request was sent for it.
+    pub(super) fn sent(&mut self, place: u64, sent: Instant) {
+        if let Some((_, first)) = self.index(place).and_then(|at| self.all.get_mut(at)) {
+            first.get_or_insert(sent);
+        }
     }
 
     /// An attempt is over, and another one follows.
@@ -135,7 +142,7 @@ impl Rate {
             }
             begin = before;
         }
-        Exceeded { failed, commonest, since: self.all[begin].1 }
+        Exceeded { failed, commonest, since: self.all.range(begin..).find_map(|(_, sent)| *sent) }
     }
 }
 
@@ -156,9 +163,8 @@ mod tests {
     /// Begins so many, and ends them in this order.
     fn ends(count: u64, ends: impl IntoIterator<Item = (u64, Option<Kind>)>) -> Option<Exceeded> {
         let mut rate = Rate::default();
-        let now = Instant::now();
         for _ in 0..count {
-            let place = rate.begin(now);
+            let place = rate.begin();
             assert_eq!(rate.tried(place, 50.0), None);
         }
         ends.into_iter().find_map(|(place, failed)| rate.ended(place, failed, 50.0))
@@ -196,7 +202,9 @@ mod tests {
         let at = |place: u64| start + std::time::Duration::from_secs(place);
         let mut found = None;
         for place in 0..1000 {
-            let place = rate.begin(at(place));
+            let sent = at(place);
+            let place = rate.begin();
+            rate.sent(place, sent);
             let failed = (place % 100 == 3 || place >= 500).then_some(Kind::Forbidden);
             found = found.or_else(|| rate.ended(place, failed, 50.0));
         }
@@ -207,10 +215,9 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_what_ends_after_it_is_not_judged() {
         let mut rate = Rate::default();
-        let now = Instant::now();
-        let first = rate.begin(now);
+        let first = rate.begin();
         for _ in 0..3 * KEPT {
-            let place = rate.begin(now);
+            let place = rate.begin();
             rate.ended(place, None, 50.0);
         }
         assert_eq!((rate.all.len(), rate.ended(first, Some(Kind::Timeout), 50.0)), (KEPT, None));
