@@ -404,7 +404,7 @@ fn retry_after(status: u16, headers: &HeaderMap, now: SystemTime) -> Option<Dura
 /// When a limit is set anew: `RateLimit-Reset` and its older names, or `t` in `RateLimit`; from now, or, if it is too large
 /// for that, from 1970.
 fn limit_reset(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    const DAYS_30: Duration = Duration::from_secs(30 * 86_400);
+    const DAYS_30: Duration = Duration::from_hours(30 * 24);
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let in_limit = || text("ratelimit")?.split([';', ',']).find_map(|part| part.trim().strip_prefix("t="));
     let named = ["ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset"].into_iter().find_map(text);

@@ -36,7 +36,7 @@ pub(super) struct Throttle {
 
 impl Throttle {
     pub(super) fn new(now: Instant) -> Self {
-        let count = Count { since: now, count: 0, before: 0.0 };
+        let count = Count { since: now, came: 0, before: 0.0 };
         Self { rate: None, rise: RISE.1, fell_at: None, well_since_fall: 0, latest: (0, 0), well: count, all: count }
     }
 
@@ -100,7 +100,7 @@ impl Throttle {
 #[derive(Debug, Clone, Copy)]
 struct Count {
     since: Instant,
-    count: u32,
+    came: u32,
     /// The same a span earlier.
     before: f64,
 }
@@ -109,16 +109,16 @@ impl Count {
     fn push(&mut self, now: Instant) {
         let over = now.saturating_duration_since(self.since);
         if over >= SPAN {
-            self.before = f64::from(self.count) / over.as_secs_f64();
-            (self.since, self.count) = (now, 0);
+            self.before = f64::from(self.came) / over.as_secs_f64();
+            (self.since, self.came) = (now, 0);
         }
-        self.count += 1;
+        self.came += 1;
     }
 
     /// The better of the two spans.
     fn a_second(&self, now: Instant) -> f64 {
         let over = now.saturating_duration_since(self.since).max(SHORTEST);
-        let current = f64::from(self.count) / over.as_secs_f64();
+        let current = f64::from(self.came) / over.as_secs_f64();
         if over >= SPAN * 2 { current } else { current.max(self.before) }
     }
 }
@@ -150,7 +150,7 @@ mod tests {
             }
             let sent = last.map_or(at, |last: Instant| at.max(last + throttle.interval().unwrap_or_default()));
             last = Some(sent);
-            assert!(sent - start < Duration::from_secs(3600), "{fetched} of {images} in an hour");
+            assert!(sent - start < Duration::from_hours(1), "{fetched} of {images} in an hour");
             free[worker] = (sent + latency, Some((sent, allows(sent - start))));
         }
         (refused, last.unwrap_or(start) - start)

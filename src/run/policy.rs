@@ -108,14 +108,11 @@ impl Policy {
             self.rate.sent(place, sent);
         }
         let probe = self.outage.as_ref().is_some_and(|outage| sent >= outage.paused_at);
-        let failure = match &attempt.result {
-            Ok(_) => {
-                self.proven = true;
-                self.heard = true;
-                self.remember_host(&attempt.job);
-                return self.clear(probe);
-            }
-            Err(failure) => failure,
+        let Err(failure) = &attempt.result else {
+            self.proven = true;
+            self.heard = true;
+            self.remember_host(&attempt.job);
+            return self.clear(probe);
         };
         let witness = self.is_witness(&attempt.job, failure);
         if let Some(turn) = self.hope(failure) {
@@ -347,7 +344,9 @@ mod tests {
     fn what_was_sent_before_a_pause_does_not_end_it() {
         let mut play = Play::new();
         play.well();
-        (0..ROW).for_each(|_| drop(play.fail(Kind::Connect)));
+        (0..ROW).for_each(|_| {
+            let _ = play.fail(Kind::Connect);
+        });
         play.now -= Duration::from_millis(1);
         assert_eq!(play.fail(Kind::Connect), (Charge::Free, Turn::Nothing));
         assert_eq!(play.well(), (Charge::Own, Turn::Nothing));
