@@ -203,7 +203,7 @@ impl Drop for Store {
 /// Whether an error says something about one name and nothing about the disk.
 fn is_of_one_name(error: &io::Error) -> bool {
     use rustix::io::Errno as E;
-    let names = [E::ISDIR, E::NOTDIR, E::EXIST, E::NOTEMPTY, E::NAMETOOLONG, E::INVAL, E::ILSEQ, E::LOOP];
+    let names = [E::ISDIR, E::NAMETOOLONG, E::INVAL, E::ILSEQ];
     E::from_io_error(error).is_some_and(|errno| names.contains(&errno))
 }
 

@@ -90,10 +90,10 @@ impl Policy {
         Self { most_failing, ..Self::default() }
     }
 
-    /// How many GUIDs may be in flight until something has come home: no more than it takes to show that nothing works.
+    /// How many GUIDs may be in flight until something has come home: once something failed that no image is to blame for,
+    /// no more than it takes to show that nothing works.
     pub(super) fn most_in_flight(&self) -> u64 {
-        let row = self.hopeless.map_or(0, |(_, count)| count);
-        u64::from(ROW.saturating_sub(row).max(1))
+        self.hopeless.map_or(u64::MAX, |(_, count)| u64::from(ROW.saturating_sub(count).max(1)))
     }
 
     /// A GUID is tried for the first time.
