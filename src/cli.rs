@@ -437,7 +437,9 @@ fn usage(error: &clap::Error) -> Error {
     let message = message.join(" ");
     let message = message.strip_prefix("error: ").unwrap_or(&message).split("  tip:").next().unwrap_or_default().trim();
     let names = ["fetch", "status", "load", "verify", "pending", "pipe", "merge"];
-    let command = std::env::args().nth(1).filter(|name| names.contains(&name.as_str()));
+    // Not `args`, which panics at what is no UTF-8.
+    let first = std::env::args_os().nth(1);
+    let command = names.iter().find(|name| first.as_ref().is_some_and(|first| first == **name));
     let command = command.map(|name| format!(" {name}")).unwrap_or_default();
     Error::usage(format!("toller{command}"), message).with_way_out(format!("see toller{command} --help"))
 }

@@ -1,5 +1,6 @@
 //! One function a command: puts the parts together, and says what came of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::cli::{self, Command, Origins};
@@ -13,7 +14,7 @@ use crate::pace::Pace;
 use crate::progress::Progress;
 use crate::report::{self, FetchReport, LoadSummary, Running, StatusReport, grouped, left_alone};
 use crate::run::{self, Ended, Watch};
-use crate::stop::Stop;
+use crate::stop::{Stop, survive_file_limits};
 use crate::store::{self, Making, Share, Store};
 use crate::text::shown;
 use crate::warehouse::{self, Effort, PendingRow, Selection, Source, UrlSource, Warehouse};
@@ -28,6 +29,7 @@ const LAST_RUNS: usize = 5;
 /// # Errors
 /// Whatever kept it from its end.
 pub fn carry_out(command: Command, origins: Origins) -> Result<ExitCode> {
+    survive_file_limits().map_err(|cause| Error::new("start", "signals", cause))?;
     match command {
         Command::Fetch(args) => fetch(*args, origins),
         Command::Status(args) => status(*args),
@@ -98,8 +100,8 @@ fn fetch(args: cli::Fetch, origins: Origins) -> Result<ExitCode> {
     };
     let Some(mut ledger) = look.begin(selection, beginning, &stop)? else { return Ok(stopped(&stop)) };
     let pace = Pace::new(config.rate, config.bandwidth);
-    let tools =
-        Tools { origin: &origin, store: &files, pace: &pace, template: config.template(), expect: config.expect };
+    let template = config.template().cloned();
+    let tools = Arc::new(Tools { origin, store: files, pace, template, expect: config.expect });
     let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
     let ended = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
     progress.close()?;

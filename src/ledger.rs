@@ -6,7 +6,7 @@
 mod page;
 mod share;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::guid::Guid;
@@ -57,12 +57,15 @@ pub struct EarlyEnd {
     pub status: Status,
     /// In words, for the run's row.
     pub error: Option<String>,
-    /// Its failures are not taken for good.
-    pub forgive: bool,
+    /// What failed since then is not taken for good.
+    pub forgive_since: Option<SystemTime>,
 }
 
 /// The books of a run.
 pub trait Ledger {
+    /// What keeps the books from being kept, in words.
+    fn hindrance(&self) -> &'static str;
+
     /// The next pending GUID.
     ///
     /// # Errors
@@ -97,8 +100,8 @@ const PASSES: u32 = 3;
 const LARGE: u64 = 1_000_000;
 /// With so many rows it is tried whether the table takes a record at all: two, because they may have to differ.
 const REHEARSED: usize = 2;
-/// How long to wait before trying a locked warehouse again.
-const TRY_AGAIN: Duration = Duration::from_millis(100);
+/// How long to wait before trying a locked warehouse again, at first and at the most: each try costs milliseconds.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// The DuckDB warehouse as a run's books.
 #[derive(Debug)]
@@ -121,6 +124,8 @@ pub struct WarehouseLedger<'w> {
     share: Share,
     /// Not before this is the warehouse tried again, because another program had it.
     try_again_at: Instant,
+    /// The latest wait for that.
+    try_again_in: Duration,
     /// Since when nothing but the warehouse's lock is in the way.
     waiting_since: Option<Instant>,
     lock_wait: Duration,
@@ -261,6 +266,7 @@ impl<'w> FirstLook<'w> {
             allowance: limit.unwrap_or(u64::MAX),
             share: Share::new(self.rows, self.pending, self.distinct),
             try_again_at: Instant::now(),
+            try_again_in: Duration::ZERO,
             waiting_since: None,
             lock_wait,
         };
@@ -307,7 +313,8 @@ impl WarehouseLedger<'_> {
     fn still_locked(&mut self, idle: bool, error: Error) -> Result<()> {
         let since = self.waiting_since.filter(|_| idle).unwrap_or_else(Instant::now);
         self.waiting_since = idle.then_some(since);
-        self.try_again_at = Instant::now() + TRY_AGAIN;
+        self.try_again_in = (self.try_again_in + TRY_AGAIN.0).min(TRY_AGAIN.1);
+        self.try_again_at = Instant::now() + self.try_again_in;
         if idle && since.elapsed() >= self.lock_wait { Err(error) } else { Ok(()) }
     }
 
@@ -324,6 +331,10 @@ impl WarehouseLedger<'_> {
 }
 
 impl Ledger for WarehouseLedger<'_> {
+    fn hindrance(&self) -> &'static str {
+        "the warehouse is locked"
+    }
+
     fn next(&mut self) -> Result<Supply> {
         if self.allowance == 0 {
             return Ok(Supply::End);
@@ -351,6 +362,7 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(idle, error),
         };
         self.waiting_since = None;
+        self.try_again_in = Duration::ZERO;
         self.page.read(&window, &self.shape, &self.selection, PAGE.0)?;
         let held = window.close()?;
         self.share.count_page(held);
@@ -366,6 +378,7 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(idle, error).map(|()| false),
         };
         self.waiting_since = None;
+        self.try_again_in = Duration::ZERO;
         window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, None)?;
         self.forget(batch);
         let reading = Instant::now();
@@ -394,13 +407,17 @@ impl Ledger for WarehouseLedger<'_> {
             Opened::Locked(error) => return self.still_locked(true, error).map(|()| Closing::Later),
         };
         self.waiting_since = None;
-        let end =
-            early.map(|early| RunEnd { status: early.status, error: early.error.clone(), forgive: early.forgive });
+        self.try_again_in = Duration::ZERO;
+        let end = early.map(|early| RunEnd {
+            status: early.status,
+            error: early.error.clone(),
+            forgive_since: early.forgive_since,
+        });
         let recorded =
             window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, end.as_ref());
         if let (Err(error), Some(_)) = (&recorded, early) {
             // The batch is lost to the warehouse, its files are not; that the run has ended, and why, is still to be known.
-            let end = RunEnd { status: Status::Failed, error: Some(error.line()), forgive: false };
+            let end = RunEnd { status: Status::Failed, error: Some(error.line()), forgive_since: None };
             window.close_run(&self.own, &self.run_id, tally, &end)?;
         }
         recorded?;
@@ -422,7 +439,7 @@ impl Ledger for WarehouseLedger<'_> {
             }
             return Ok(Closing::More);
         }
-        let end = RunEnd { status: tally.verdict(left).0, error: None, forgive: false };
+        let end = RunEnd { status: tally.verdict(left).0, error: None, forgive_since: None };
         window.close_run(&self.own, &self.run_id, tally, &end)?;
         window.close()?;
         Ok(Closing::Closed { left })

@@ -71,8 +71,8 @@ pub fn merge(args: cli::Merge) -> Result<ExitCode> {
     let rest = merge.apply();
     let merged = merged.and(rest);
     let end = match &merged {
-        Ok(()) => RunEnd { status: merge.tally.verdict(merge.report.missing > 0).0, error: None, forgive: false },
-        Err(error) => RunEnd { status: Status::Failed, error: Some(error.line()), forgive: false },
+        Ok(()) => RunEnd { status: merge.tally.verdict(merge.report.missing > 0).0, error: None, forgive_since: None },
+        Err(error) => RunEnd { status: Status::Failed, error: Some(error.line()), forgive_since: None },
     };
     let closed = books.write(place.lock_wait, |window| window.close_run(&merge.own, &run.run_id, &merge.tally, &end));
     // The first error is the one to report.

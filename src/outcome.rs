@@ -4,7 +4,7 @@
 //! what follows from that is `retry`'s and `run`'s to say.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::guid::Guid;
 
@@ -19,13 +19,17 @@ pub struct Job {
     pub attempts: u32,
     /// Time spent in those attempts.
     pub spent: Duration,
+    /// Attempts that were forgiven, since others fared no better.
+    pub excused: u32,
+    /// Its place among those that were first tried in this run, once it has been.
+    pub place: Option<u64>,
 }
 
 impl Job {
     /// A GUID that nothing has been tried for.
     #[must_use]
     pub fn new(guid: Guid, url: Option<Box<str>>) -> Self {
-        Self { guid, url, attempts: 0, spent: Duration::ZERO }
+        Self { guid, url, attempts: 0, spent: Duration::ZERO, excused: 0, place: None }
     }
 }
 
@@ -34,6 +38,8 @@ impl Job {
 pub struct Attempt {
     /// The job, this attempt counted in it.
     pub job: Job,
+    /// When its first request was sent; none was for what is there already or refused.
+    pub sent: Option<Instant>,
     /// What came of it.
     pub result: Result<Saved, Failure>,
 }
@@ -205,12 +211,34 @@ impl Failure {
         let kind = match status {
             404 | 410 => Kind::NotFound,
             401 | 403 => Kind::Forbidden,
+            // Only proxies send it.
+            407 => Kind::Connect,
             429 => Kind::RateLimited,
             500..=599 => Kind::ServerError,
             _ => Kind::HttpStatus,
         };
         let message = if reason.is_empty() { format!("status {status}") } else { format!("status {status} {reason}") };
         Self { http_status: Some(status), retry_after, ..Self::new(kind, message) }
+    }
+
+    /// Whether it was refused before any request, so that it says nothing about the origin.
+    #[must_use]
+    pub fn is_refused_unasked(&self) -> bool {
+        matches!(self.kind, Kind::BadGuid | Kind::BadUrl)
+    }
+
+    /// Whether the origin refused for its load or the client's rate.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.http_status, Some(429 | 503))
+    }
+
+    /// Whether it says something about the origin, or the way there, more than about the image. A refusal that says for how
+    /// long is obeyed and proves nothing more.
+    #[must_use]
+    pub fn concerns_all(&self) -> bool {
+        let refused = self.is_refusal() && self.retry_after.is_none();
+        !self.own && (refused || matches!(self.kind, Kind::Dns | Kind::Connect | Kind::Tls))
     }
 
     /// Whether the same request may succeed later.
@@ -265,6 +293,7 @@ mod tests {
             (410, Kind::NotFound, false),
             (401, Kind::Forbidden, false),
             (403, Kind::Forbidden, false),
+            (407, Kind::Connect, true),
             (429, Kind::RateLimited, true),
             (500, Kind::ServerError, true),
             (503, Kind::ServerError, true),

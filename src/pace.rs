@@ -1,13 +1,23 @@
 //! Politeness: when the next request may be sent, for all workers together.
 //!
-//! Requests a second, body bytes a second and the cool-down that an origin asked for all come down to one
-//! question, "may I send now, or when?", answered under one lock. It knows nothing of HTTP; it is told.
+//! Requests a second, body bytes a second, the cool-down that an origin asked for, the pace that its refusals leave and
+//! the pause while it is away all come down to one question, "may I send now, or when?", answered under one lock. It
+//! knows nothing of HTTP; it is told.
+
+mod throttle;
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use throttle::Throttle;
+
 /// How much unused bandwidth is kept for later: enough to hold the average over slow answers, too little for a burst.
 const BANDWIDTH_CREDIT: Duration = Duration::from_millis(500);
+
+/// So many failures that may concern everybody let nobody begin before they were looked at.
+const DOUBTS: u32 = 5;
+/// Whoever waits for somebody's word is woken for it.
+const UNTIL_TOLD: Duration = Duration::from_hours(1);
 
 /// The pace that all workers share.
 #[derive(Debug)]
@@ -25,23 +35,48 @@ struct Limits {
     bandwidth: Option<f64>,
 }
 
-/// The earliest instants at which a request may be sent, by each of the three rules.
+/// The earliest instants at which a request may be sent, by each of the rules.
 #[derive(Debug)]
 struct Clock {
     by_rate: Instant,
     by_bandwidth: Instant,
     by_cool_down: Instant,
+    latest: Option<Instant>,
+    throttle: Throttle,
+    pause: Option<Pause>,
+    /// Failures that may concern everybody, and that nobody has looked at.
+    doubts: u32,
     halted: bool,
+}
+
+/// Nobody begins until then; after that one does.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    until: Instant,
+    probing: bool,
 }
 
 impl Clock {
     fn new(now: Instant) -> Self {
-        Self { by_rate: now, by_bandwidth: now, by_cool_down: now, halted: false }
+        Self {
+            by_rate: now,
+            by_bandwidth: now,
+            by_cool_down: now,
+            latest: None,
+            throttle: Throttle::new(now),
+            pause: None,
+            doubts: 0,
+            halted: false,
+        }
     }
 
-    /// Takes a turn if one is free; else says how long to wait before asking again.
-    fn take(&mut self, limits: Limits, now: Instant) -> Result<(), Duration> {
-        let due = self.by_rate.max(self.by_bandwidth).max(self.by_cool_down);
+    /// Takes a turn if one is free; else says how long to wait before asking again. Whoever has `begun` an attempt may end it.
+    fn take(&mut self, limits: Limits, begun: bool, now: Instant) -> Result<(), Duration> {
+        if !begun && let Some(wait) = self.gate(now) {
+            return Err(wait);
+        }
+        let by_throttle = self.latest.zip(self.throttle.interval()).map_or(now, |(latest, interval)| latest + interval);
+        let due = self.by_rate.max(self.by_bandwidth).max(self.by_cool_down).max(by_throttle);
         if due > now {
             return Err(due - now);
         }
@@ -49,7 +84,20 @@ impl Clock {
             // A turn taken late does not delay the next one, but at most one is made up for.
             self.by_rate = self.by_rate.max(now.checked_sub(interval).unwrap_or(now)) + interval;
         }
+        self.latest = Some(now);
+        if let Some(pause) = self.pause.as_mut().filter(|_| !begun) {
+            pause.probing = true;
+        }
         Ok(())
+    }
+
+    /// How long nobody may begin.
+    fn gate(&self, now: Instant) -> Option<Duration> {
+        match self.pause {
+            Some(pause) if pause.until > now => Some(pause.until - now),
+            Some(pause) => pause.probing.then_some(UNTIL_TOLD),
+            None => (self.doubts >= DOUBTS).then_some(UNTIL_TOLD),
+        }
     }
 
     fn charge(&mut self, limits: Limits, bytes: u64, now: Instant) {
@@ -72,16 +120,61 @@ impl Pace {
         Self { limits, clock: Mutex::new(Clock::new(Instant::now())), changed: Condvar::new() }
     }
 
-    /// Waits for the turn to send one request. False once the run is being stopped.
-    pub fn wait_turn(&self) -> bool {
+    /// Waits for the turn to send one request, the first of an attempt or a further one of what has `begun`; gives the
+    /// instant. None once the run is being stopped.
+    pub fn wait_turn(&self, begun: bool) -> Option<Instant> {
         let mut clock = self.lock();
         loop {
             if clock.halted {
-                return false;
+                return None;
             }
-            let Err(wait) = clock.take(self.limits, Instant::now()) else { return true };
+            let now = Instant::now();
+            let Err(wait) = clock.take(self.limits, begun, now) else { return Some(now) };
             clock = self.changed.wait_timeout(clock, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// An answer came that concerns nobody else.
+    pub fn well(&self) {
+        let mut clock = self.lock();
+        clock.throttle.well(Instant::now());
+        if std::mem::take(&mut clock.doubts) >= DOUBTS {
+            self.changed.notify_all();
+        }
+    }
+
+    /// What was sent then was refused for the pace or the load.
+    pub fn refused(&self, sent: Instant) {
+        self.lock().throttle.refused(sent, Instant::now());
+    }
+
+    /// A failure that may concern everybody; when there are too many nobody begins before they were looked at.
+    pub fn doubt(&self) {
+        self.lock().doubts += 1;
+    }
+
+    /// Such a failure was looked at.
+    pub fn looked_at(&self) {
+        let mut clock = self.lock();
+        clock.doubts = clock.doubts.saturating_sub(1);
+        self.changed.notify_all();
+    }
+
+    /// Nobody begins an attempt for so long; then one does, and all others wait for what comes of it.
+    pub fn pause(&self, wait: Duration) {
+        self.lock().pause = Some(Pause { until: Instant::now() + wait, probing: false });
+        self.changed.notify_all();
+    }
+
+    /// The origin is there again; if it had `refused`, it is asked for less than before.
+    pub fn resume(&self, refused: bool) {
+        let mut clock = self.lock();
+        clock.pause = None;
+        clock.doubts = 0;
+        if refused {
+            clock.throttle.begin_anew(Instant::now());
+        }
+        self.changed.notify_all();
     }
 
     /// Charges a body that has arrived.
@@ -126,7 +219,7 @@ mod tests {
             if now - start >= Duration::from_secs(30) {
                 return sent;
             }
-            if let Err(wait) = clock.take(limits, now) {
+            if let Err(wait) = clock.take(limits, false, now) {
                 free[worker] = now + wait;
                 continue;
             }
@@ -160,12 +253,29 @@ mod tests {
     #[test]
     fn a_cool_down_holds_everybody_and_a_halt_lets_nobody_wait() {
         let pace = Pace::new(None, None);
-        assert!(pace.wait_turn());
+        assert!(pace.wait_turn(false).is_some());
         pace.cool_down(Duration::from_hours(1));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| pace.wait_turn());
+            let waiting = scope.spawn(|| pace.wait_turn(false));
             pace.halt();
-            assert_eq!(waiting.join().ok(), Some(false));
+            assert_eq!(waiting.join().ok(), Some(None));
         });
+    }
+
+    #[test]
+    fn in_a_pause_one_asks_when_it_is_over_and_the_others_wait_for_what_comes_of_it() {
+        let (start, limits) = (Instant::now(), Limits { interval: None, bandwidth: None });
+        let mut clock = Clock::new(start);
+        let until = start + Duration::from_secs(2);
+        clock.pause = Some(Pause { until, probing: false });
+        assert_eq!(clock.take(limits, false, start), Err(Duration::from_secs(2)));
+        assert_eq!(clock.take(limits, true, start), Ok(()), "what has begun goes on");
+        assert_eq!(clock.take(limits, false, until), Ok(()));
+        assert_eq!(clock.take(limits, false, until), Err(UNTIL_TOLD));
+        assert_eq!(clock.take(limits, true, until), Ok(()), "the probe may be redirected");
+        clock.pause = None;
+        assert_eq!(clock.take(limits, false, until), Ok(()));
+        clock.doubts = DOUBTS;
+        assert_eq!(clock.take(limits, false, until), Err(UNTIL_TOLD));
     }
 }

@@ -3,11 +3,13 @@
 //! GUIDs come in on stdin and outcomes go out on stdout, each after its file is durable. A thread reads stdin, because a
 //! read may block for ever, and hands over a bounded number of lines.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +35,11 @@ const AHEAD: usize = 4096;
 /// Print after so many seconds, which with what it takes is at least once a second.
 const PRINT_AFTER: f64 = 0.8;
 /// Failures for good that are kept in mind, in case the run turns out to be no judge of them.
-const REMEMBERED: usize = 100;
+const REMEMBERED: usize = 1000;
+/// So many outcomes may wait for a reader that stalls.
+const MOST_UNPRINTED: usize = 20_000;
+/// What printing the last lines usually takes.
+const A_MOMENT: Duration = Duration::from_millis(100);
 /// A longer line is no GUID with a URL; the rest of it is read and dropped.
 const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -79,8 +85,17 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(run_id: &str, layout: &Layout, template: Option<&UrlTemplate>, outcome: &Outcome, forgive: bool) -> Self {
+    fn new(
+        run_id: &str,
+        layout: &Layout,
+        template: Option<&UrlTemplate>,
+        outcome: &Outcome,
+        since: Option<SystemTime>,
+    ) -> Self {
         let failure = outcome.result.as_ref().err();
+        let forgiven = since.is_some_and(|since| outcome.finished_at >= since);
+        // What was refused before any request says nothing about the origin.
+        let forgiven = forgiven && failure.is_some_and(|failure| !failure.is_refused_unasked());
         let saved = outcome.result.as_ref().ok();
         let guid = saved.and_then(|_| Guid::new(outcome.id.clone()).ok());
         let own = outcome.url.as_deref().map(str::to_owned);
@@ -94,7 +109,7 @@ impl Line {
             kind: failure.map(|failure| failure.kind.name().to_owned()),
             http_status: failure.and_then(|failure| failure.http_status),
             message: failure.map(|failure| failure.message.clone()),
-            permanent: failure.map(|failure| !forgive && !failure.is_transient()),
+            permanent: failure.map(|failure| !forgiven && !failure.is_transient()),
             attempts: Some(outcome.attempts),
             ms: Some(u64::try_from(outcome.spent.as_millis()).unwrap_or(u64::MAX)),
             finished_at: humantime::format_rfc3339_micros(outcome.finished_at).to_string(),
@@ -129,17 +144,19 @@ pub fn pipe(args: cli::Pipe, origins: Origins) -> Result<ExitCode> {
     progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
     let mut ledger = StreamLedger {
         lines,
-        out: BufWriter::new(io::stdout()),
+        printer: Printer::start()?,
         run_id,
         layout: config.layout.clone(),
         template: config.template().cloned(),
         allowance: config.limit.unwrap_or(u64::MAX),
+        unprinted: 0,
+        closing: false,
         refused: 0,
         failed: VecDeque::new(),
     };
     let pace = Pace::new(config.rate, config.bandwidth);
-    let tools =
-        Tools { origin: &origin, store: &files, pace: &pace, template: config.template(), expect: config.expect };
+    let template = config.template().cloned();
+    let tools = Arc::new(Tools { origin, store: files, pace, template, expect: config.expect });
     let ended = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
     progress.close()?;
     conclude(ended)
@@ -148,7 +165,11 @@ pub fn pipe(args: cli::Pipe, origins: Origins) -> Result<ExitCode> {
 /// Standard streams as a run's books.
 struct StreamLedger {
     lines: Receiver<io::Result<Vec<u8>>>,
-    out: BufWriter<io::Stdout>,
+    printer: Printer,
+    /// GUIDs that were handed out and not printed.
+    unprinted: usize,
+    /// The last batch was handed to the printer.
+    closing: bool,
     run_id: String,
     layout: Layout,
     template: Option<UrlTemplate>,
@@ -179,38 +200,44 @@ impl StreamLedger {
         }
     }
 
-    fn print(&mut self, batch: &[Outcome], forgive: bool) -> Result<()> {
-        let mut print = || -> io::Result<()> {
-            for outcome in batch {
-                let line = Line::new(&self.run_id, &self.layout, self.template.as_ref(), outcome, forgive);
-                serde_json::to_writer(&mut self.out, &line)?;
-                self.out.write_all(b"\n")?;
-            }
-            self.out.flush()
-        };
-        print().map_err(|cause| Error::new("print outcomes", "stdout", cause))
+    fn write(&self, text: &mut Vec<u8>, batch: &[Outcome], since: Option<SystemTime>) -> Result<()> {
+        for outcome in batch {
+            let line = Line::new(&self.run_id, &self.layout, self.template.as_ref(), outcome, since);
+            serde_json::to_writer(&mut *text, &line).map_err(|cause| stdout_error(&cause.into()))?;
+            text.push(b'\n');
+        }
+        Ok(())
     }
 
     fn remember(&mut self, batch: &[Outcome]) {
-        let for_good = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(|failure| !failure.is_transient());
+        let lasts = |failure: &Failure| !failure.is_transient() && !failure.is_refused_unasked();
+        let for_good = |outcome: &&Outcome| outcome.result.as_ref().is_err_and(lasts);
         let latest = batch.iter().rev().filter(for_good).take(REMEMBERED);
         self.failed.extend(latest.cloned().collect::<Vec<_>>().into_iter().rev());
         self.failed.drain(..self.failed.len().saturating_sub(REMEMBERED));
     }
 
     /// What was printed as a failure for good, once more and as one that may pass: whoever reads has the line already.
-    fn take_back(&mut self) -> Result<()> {
+    fn take_back(&mut self, text: &mut Vec<u8>, since: SystemTime) -> Result<()> {
         let now = SystemTime::now();
         let again = |outcome| Outcome { attempts: 0, finished_at: now, ..outcome };
-        let failed: Vec<_> = std::mem::take(&mut self.failed).into_iter().map(again).collect();
-        self.print(&failed, true)
+        let failed = std::mem::take(&mut self.failed).into_iter().filter(|outcome| outcome.finished_at >= since);
+        let failed: Vec<_> = failed.map(again).collect();
+        self.write(text, &failed, Some(since))
     }
 }
 
 impl Ledger for StreamLedger {
+    fn hindrance(&self) -> &'static str {
+        "nobody reads stdout"
+    }
+
     fn next(&mut self) -> Result<Supply> {
         if self.allowance == 0 {
             return Ok(Supply::End);
+        }
+        if self.unprinted >= MOST_UNPRINTED && !self.printer.is_free() {
+            return Ok(Supply::Wait);
         }
         // Nothing but refusals would be gathered without an end.
         if self.refused == AHEAD {
@@ -220,6 +247,7 @@ impl Ledger for StreamLedger {
         match self.lines.try_recv() {
             Ok(line) => {
                 self.allowance -= 1;
+                self.unprinted += 1;
                 let supply = self.supply(&line.map_err(|cause| stdin_error(&cause))?);
                 self.refused += usize::from(matches!(supply, Supply::Refused(_)));
                 Ok(supply)
@@ -230,7 +258,7 @@ impl Ledger for StreamLedger {
     }
 
     fn is_ready(&self, _: usize) -> bool {
-        true
+        self.printer.is_free()
     }
 
     fn turn_page(&mut self, _: bool) -> Result<()> {
@@ -238,19 +266,103 @@ impl Ledger for StreamLedger {
     }
 
     fn record(&mut self, batch: &[Outcome], _: &Tally, _: bool) -> Result<bool> {
-        self.print(batch, false)?;
+        if !self.printer.is_free() {
+            return Ok(false);
+        }
+        let mut text = Vec::new();
+        self.write(&mut text, batch, None)?;
+        self.printer.print(text)?;
         self.remember(batch);
+        self.unprinted = self.unprinted.saturating_sub(batch.len());
         Ok(true)
     }
 
     fn finish(&mut self, batch: &[Outcome], _: &Tally, early: Option<&EarlyEnd>) -> Result<Closing> {
-        let forgive = early.is_some_and(|early| early.forgive);
-        if forgive {
-            self.take_back()?;
+        if !self.printer.is_free() {
+            return Ok(Closing::Later);
         }
-        self.print(batch, forgive)?;
-        Ok(Closing::Closed { left: false })
+        if !self.closing {
+            self.closing = true;
+            let mut text = Vec::new();
+            let since = early.and_then(|early| early.forgive_since);
+            if let Some(since) = since {
+                self.take_back(&mut text, since)?;
+            }
+            self.write(&mut text, batch, since)?;
+            self.printer.print(text)?;
+        }
+        let printed = self.printer.wait(A_MOMENT)?;
+        Ok(if printed { Closing::Closed { left: false } } else { Closing::Later })
     }
+}
+
+/// Writes to stdout on a thread of its own, because whoever reads may stall for ever, and a signal must be heard all the
+/// same. One text at a time.
+struct Printer {
+    texts: SyncSender<Vec<u8>>,
+    printed: Receiver<io::Result<()>>,
+    busy: Cell<bool>,
+    failed: Cell<Option<io::Error>>,
+}
+
+impl Printer {
+    fn start() -> Result<Self> {
+        let (texts, to_print) = sync_channel::<Vec<u8>>(1);
+        let (say, printed) = sync_channel(1);
+        let print = move || {
+            while let Ok(text) = to_print.recv() {
+                let mut out = io::stdout().lock();
+                let done = out.write_all(&text).and_then(|()| out.flush());
+                if say.send(done).is_err() {
+                    return;
+                }
+            }
+        };
+        let spawned = std::thread::Builder::new().name("stdout".into()).spawn(print);
+        spawned.map_err(|cause| stdout_error(&cause))?;
+        Ok(Self { texts, printed, busy: Cell::new(false), failed: Cell::new(None) })
+    }
+
+    /// Whether the last text is out, or never will be.
+    fn is_free(&self) -> bool {
+        if self.busy.get()
+            && let Ok(done) = self.printed.try_recv()
+        {
+            self.heard(done);
+        }
+        !self.busy.get()
+    }
+
+    fn heard(&self, done: io::Result<()>) {
+        self.busy.set(false);
+        self.failed.set(done.err());
+    }
+
+    /// Hands a text over, the last one being out.
+    fn print(&mut self, text: Vec<u8>) -> Result<()> {
+        self.check()?;
+        self.busy.set(true);
+        self.texts.send(text).map_err(|_| stdout_error(&io::ErrorKind::BrokenPipe.into()))
+    }
+
+    /// Whether all is out within this time.
+    fn wait(&mut self, time: Duration) -> Result<bool> {
+        if self.busy.get()
+            && let Ok(done) = self.printed.recv_timeout(time)
+        {
+            self.heard(done);
+        }
+        self.check()?;
+        Ok(!self.busy.get())
+    }
+
+    fn check(&mut self) -> Result<()> {
+        self.failed.take().map_or(Ok(()), |cause| Err(stdout_error(&cause)))
+    }
+}
+
+fn stdout_error(cause: &io::Error) -> Error {
+    Error::new("print outcomes", "stdout", cause)
 }
 
 fn stdin_error(cause: &io::Error) -> Error {

@@ -35,7 +35,7 @@ pub fn decide(attempt: u32, retries: u32, failure: &Failure, jitter: f64) -> Ver
     if !failure.is_transient() || attempt > retries {
         return Verdict::GiveUp;
     }
-    let doubled = FIRST.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST);
+    let doubled = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST);
     Verdict::After(doubled.mul_f64(jitter.clamp(0.0, 1.0)).max(failure.retry_after.unwrap_or_default()))
 }
 

@@ -4,43 +4,51 @@
 //! nothing is unbounded and nobody blocks: the workers have work while a batch is recorded. A GUID in back-off waits
 //! here with its due time, and a worker never sleeps for it. Ending is hanging up.
 
+mod crew;
 mod early;
 mod memory;
+mod policy;
+mod rate;
+mod settle;
 mod terms;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::thread::{self, ScopedJoinHandle};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::RecvTimeoutError;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::guid::Guid;
 use crate::ledger::{Closing, EarlyEnd, Ledger, Supply};
 use crate::manifest::Tally;
-use crate::outcome::{Attempt, Failure, Job, Kind, Outcome, Saved};
-use crate::retry::{self, Verdict};
+use crate::outcome::{Attempt, Failure, Job, Outcome, Saved};
 use crate::stop::{Reason, Stop};
 use crate::worker::{Tools, work};
 
+use crew::Crew;
 use early::Early;
-use memory::{RECENT, Recent, Waiting};
+use memory::Waiting;
+use policy::Policy;
 
 pub use terms::{Ended, Settings, Watch};
 
 /// The fewest and the most GUIDs in flight.
 const WINDOW: (u64, u64) = (256, 4096);
+/// So many each channel holds: more than the window, so that nobody blocks.
+const CAPACITY: usize = 4096;
 /// How long the workers should have work without being sent any: longer than a window on a large warehouse.
 const AHEAD_SECONDS: f64 = 2.0;
 /// How long what is in flight may take to end once the run is being stopped.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long what was cut off then may take to notice.
+const LAST_GRACE: Duration = Duration::from_millis(500);
 /// So many GUIDs may be in back-off before no new ones are begun.
 const MOST_WAITING: usize = 4096;
 /// So many outcomes may wait to be recorded before the workers do: some 70 MB.
 const MOST_UNRECORDED: usize = 400_000;
-/// So many TLS failures in a row, with no success before, mean that none will ever work.
-const TLS_FAILURES: u32 = 5;
 
 /// Runs until nothing is pending, or until it has to end.
 ///
@@ -48,58 +56,44 @@ const TLS_FAILURES: u32 = 5;
 /// The books cannot be kept. Everything else that ends a run is in [`Ended`].
 pub fn run(
     ledger: &mut dyn Ledger,
-    tools: Tools<'_>,
+    tools: Arc<Tools>,
     settings: &Settings,
     stop: &Stop,
     watch: &mut dyn Watch,
     pending: u64,
 ) -> Result<Ended> {
-    thread::scope(|scope| {
-        #[expect(clippy::cast_possible_truncation, reason = "a constant of a few thousand")]
-        let capacity = WINDOW.1 as usize;
-        let (job_sender, jobs) = bounded::<Job>(capacity);
-        let (attempt_sender, attempts) = bounded::<Attempt>(capacity);
-        let mut workers = Vec::with_capacity(settings.workers);
-        for number in 0..settings.workers {
-            let (jobs, attempts) = (jobs.clone(), attempt_sender.clone());
-            let name = format!("worker-{number}");
-            let spawned =
-                thread::Builder::new().name(name).spawn_scoped(scope, move || work(number, tools, &jobs, &attempts));
-            workers.push(spawned.map_err(|cause| Error::new("start", "worker", cause))?);
-        }
-        drop(attempt_sender);
-        let mut course = Course {
-            ledger,
-            tools,
-            settings,
-            watch,
-            tally: Tally { pending, ..Tally::default() },
-            started: Instant::now(),
-            batch: Vec::new(),
-            batch_since: Instant::now(),
-            durable: 0,
-            waiting: BinaryHeap::new(),
-            sequence: 0,
-            in_flight: 0,
-            exhausted: false,
-            dry: false,
-            left: false,
-            recent: Recent::default(),
-            tls_failures: 0,
-            early: None,
-        };
-        let driven = course.drive(&job_sender, &attempts, &workers, stop);
-        if let Err(error) = driven {
-            course.early = Some(Early::broken(error));
-        }
-        course.wind_down(job_sender, &jobs, &attempts)
-    })
+    let shared = Arc::clone(&tools);
+    let crew = Crew::start(settings.workers, CAPACITY, move |number, jobs, attempts| {
+        work(number, &shared, jobs, attempts);
+    })?;
+    let course = Course {
+        ledger,
+        tools,
+        settings,
+        watch,
+        tally: Tally { pending, ..Tally::default() },
+        started: Instant::now(),
+        batch: Vec::new(),
+        batch_since: Instant::now(),
+        durable: 0,
+        waiting: BinaryHeap::new(),
+        sequence: 0,
+        in_flight: 0,
+        window: 0,
+        exhausted: false,
+        dry: false,
+        left: false,
+        policy: Policy::new(settings.max_failure_rate),
+        doubtful: Vec::new(),
+        early: None,
+    };
+    course.follow(crew, stop)
 }
 
 /// A run under way.
 struct Course<'r> {
     ledger: &'r mut dyn Ledger,
-    tools: Tools<'r>,
+    tools: Arc<Tools>,
     settings: &'r Settings,
     watch: &'r mut dyn Watch,
     tally: Tally,
@@ -112,42 +106,52 @@ struct Course<'r> {
     waiting: BinaryHeap<Reverse<Waiting>>,
     sequence: u64,
     in_flight: u64,
+    /// So many may be in flight.
+    window: u64,
     /// The ledger has nothing more.
     exhausted: bool,
     /// The ledger has nothing before it is opened again.
     dry: bool,
     /// At the natural end something was pending that this run has not tried.
     left: bool,
-    recent: Recent,
-    tls_failures: u32,
+    policy: Policy,
+    /// What failed in a way that may be the origin's; at most as many as make that certain.
+    doubtful: Vec<(Job, Failure)>,
     early: Option<Early>,
 }
 
 impl Course<'_> {
-    fn drive(
-        &mut self,
-        jobs: &Sender<Job>,
-        attempts: &Receiver<Attempt>,
-        workers: &[ScopedJoinHandle<'_, ()>],
-        stop: &Stop,
-    ) -> Result<()> {
+    fn follow(mut self, mut crew: Crew, stop: &Stop) -> Result<Ended> {
+        if let Err(error) = self.drive(&mut crew, stop) {
+            self.early = Some(Early::broken(error));
+        }
+        self.wind_down(crew)
+    }
+
+    fn drive(&mut self, crew: &mut Crew, stop: &Stop) -> Result<()> {
         loop {
             let mut drained = 0;
-            while let Ok(attempt) = attempts.try_recv() {
+            while let Ok(attempt) = crew.attempts.try_recv() {
                 self.settle(attempt);
                 drained += 1;
             }
             if let Some(reason) = stop.requested() {
                 self.early.get_or_insert(Early::Asked(reason));
             }
-            // While the jobs' channel is open, a worker returns only by panicking.
-            if workers.iter().any(ScopedJoinHandle::is_finished) {
-                self.early.get_or_insert(Early::broken(Error::new("run", "worker", "it panicked")));
+            if let Some(cause) = self.policy.gone(Instant::now()) {
+                self.early.get_or_insert_with(|| Early::Away(cause.to_owned()));
+            }
+            if let Some(error) = crew.lost() {
+                self.early.get_or_insert(Early::broken(error));
             }
             if self.early.is_some() {
                 return Ok(());
             }
-            self.hand_out(jobs)?;
+            self.hand_out(crew)?;
+            if self.in_flight == 0 {
+                // Nothing else is under way that could tell.
+                self.charge_doubtful();
+            }
             let idle = self.in_flight == 0 && self.waiting.is_empty();
             if idle && self.exhausted {
                 match self.close(None)? {
@@ -162,12 +166,12 @@ impl Course<'_> {
                 self.record_if_due(idle)?;
             }
             self.show();
-            self.wait(attempts, drained);
+            self.wait(crew, drained);
         }
     }
 
     /// Fills the window: first with what is due again, then with what is new.
-    fn hand_out(&mut self, jobs: &Sender<Job>) -> Result<()> {
+    fn hand_out(&mut self, crew: &Crew) -> Result<()> {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -178,16 +182,18 @@ impl Course<'_> {
         // Until something has come home, no more than what all workers can hold: should nothing work, few requests
         // have shown it.
         let home = self.tally.fetched + self.tally.reused > 0;
-        let window = if home { ahead.clamp(WINDOW.0, WINDOW.1) } else { self.settings.workers as u64 };
+        let workers = self.settings.workers as u64;
+        self.window = if home { ahead.clamp(WINDOW.0, WINDOW.1) } else { workers.min(self.policy.most_in_flight()) };
         let now = Instant::now();
-        while self.in_flight < window {
+        while self.in_flight < self.window {
             let job = match self.waiting.peek() {
                 Some(Reverse(first)) if first.due <= now => self.waiting.pop().map(|Reverse(first)| first.job),
                 // An origin that fails everybody is not asked for ever more.
                 _ if self.waiting.len() >= MOST_WAITING => None,
                 _ => self.next()?,
             };
-            let Some(job) = job else { break };
+            let (Some(mut job), Some(jobs)) = (job, &crew.jobs) else { break };
+            job.place.get_or_insert_with(|| self.policy.begin());
             // The channel holds more than the window, so that this never blocks.
             if jobs.send(job).is_err() {
                 break;
@@ -214,44 +220,9 @@ impl Course<'_> {
         Ok(None)
     }
 
-    /// Decides what an attempt means.
-    fn settle(&mut self, attempt: Attempt) {
-        self.in_flight -= 1;
-        let Attempt { job, result } = attempt;
-        let failure = match result {
-            Ok(saved) => {
-                self.tls_failures = 0;
-                return self.end(job, Ok(saved));
-            }
-            Err(failure) => failure,
-        };
-        if failure.kind == Kind::Disk && !failure.own {
-            let error = Error::new("save", "file", &failure.message)
-                .with_way_out("what was fetched before is recorded; make room or mend the disk, and run again");
-            self.early.get_or_insert(Early::broken(error));
-        }
-        self.tls_failures = if failure.kind == Kind::Tls { self.tls_failures + 1 } else { 0 };
-        if self.tls_failures >= TLS_FAILURES && self.tally.fetched == 0 {
-            let url = self.tools.url(&job).unwrap_or_default();
-            let error = Error::new("fetch", url, format!("{TLS_FAILURES} TLS failures in a row: {}", failure.message));
-            self.early.get_or_insert(Early::broken(error.with_way_out("see --ca-cert and SSL_CERT_FILE")));
-        }
-        match retry::decide(job.attempts, self.settings.retries, &failure, fastrand::f64()) {
-            Verdict::After(_) if failure.kind == Kind::Disk => self.end(job, Err(failure)),
-            Verdict::After(wait) => {
-                self.sequence += 1;
-                let waiting = Waiting { due: Instant::now() + wait, sequence: self.sequence, job };
-                self.waiting.push(Reverse(waiting));
-            }
-            Verdict::GiveUp => self.end(job, Err(failure)),
-            Verdict::EndRun(wait) => {
-                self.early.get_or_insert(Early::ComeBack(wait));
-                self.end(job, Err(failure));
-            }
-        }
-    }
-
     fn end(&mut self, job: Job, result: std::result::Result<Saved, Failure>) {
+        let found = self.policy.ended(&job, result.as_ref().err());
+        self.judge_rate(found);
         // Where nothing went wrong nobody looks at the URL that the template makes.
         let url = if result.is_ok() { job.url.clone() } else { self.tools.url(&job).map(String::into_boxed_str) };
         let (attempts, spent) = (job.attempts, job.spent);
@@ -263,17 +234,6 @@ impl Course<'_> {
     fn conclude(&mut self, outcome: Outcome) {
         self.tally.count(&outcome);
         self.watch.outcome(&outcome);
-        self.recent.push(outcome.result.is_err());
-        if let Some(share) = self
-            .recent
-            .failed_percent()
-            .filter(|share| *share > self.settings.max_failure_rate && self.settings.max_failure_rate < 100.0)
-        {
-            let cause = format!("{share} % of the last {RECENT} failed");
-            let error = Error::new("fetch", "failure rate", cause)
-                .with_way_out("look at what failed, or allow more with --max-failure-rate");
-            self.early.get_or_insert(Early::Broken { error, forgive: true });
-        }
         if self.batch.is_empty() {
             self.batch_since = Instant::now();
         }
@@ -347,35 +307,37 @@ impl Course<'_> {
 
     /// Waits for something to do. While attempts come in fast it sleeps a little and takes many at once, because
     /// being woken for each costs more than all the rest of the bookkeeping.
-    fn wait(&mut self, attempts: &Receiver<Attempt>, drained: u32) {
+    fn wait(&mut self, crew: &Crew, drained: u32) {
         if drained > 2 {
             thread::sleep(Duration::from_millis(4));
             return;
         }
         let mut limit = Duration::from_millis(50);
-        if let Some(Reverse(first)) = self.waiting.peek() {
+        // What is due is of no use before there is room for it, and then an attempt has come.
+        if let Some(Reverse(first)) = self.waiting.peek().filter(|_| self.in_flight < self.window) {
             limit = limit.min(first.due.saturating_duration_since(Instant::now()));
         }
-        if let Ok(attempt) = attempts.recv_timeout(limit) {
+        if let Ok(attempt) = crew.attempts.recv_timeout(limit) {
             self.settle(attempt);
         }
     }
 
     /// Stops the workers, takes in what they still bring home, and closes the books.
-    fn wind_down(mut self, jobs: Sender<Job>, queue: &Receiver<Job>, attempts: &Receiver<Attempt>) -> Result<Ended> {
+    fn wind_down(mut self, mut crew: Crew) -> Result<Ended> {
         let Some(mut early) = self.early.take() else {
-            drop(jobs);
+            crew.leave(GRACE);
             self.show();
             let (status, code) = self.tally.verdict(self.left);
             return Ok(Ended { tally: self.tally, status, code, error: None });
         };
         self.tools.pace.halt();
-        drop(jobs);
-        while queue.try_recv().is_ok() {}
+        crew.jobs = None;
+        while crew.queue.try_recv().is_ok() {}
         if !matches!(early, Early::Broken { .. }) {
             self.watch.notice(&early.words());
         }
-        self.take_in_the_last(attempts);
+        self.take_in_the_last(&crew);
+        crew.leave(Duration::ZERO);
         if let Err(error) = self.make_durable() {
             self.leave_out_what_is_not_durable();
             // The first error is the one to report; a signal is none.
@@ -385,8 +347,8 @@ impl Course<'_> {
         }
         let end = EarlyEnd {
             status: early.status(),
-            error: matches!(early, Early::Broken { .. } | Early::ComeBack(_)).then(|| early.words()),
-            forgive: matches!(early, Early::Broken { forgive: true, .. }),
+            error: (!matches!(early, Early::Asked(_))).then(|| early.words()),
+            forgive_since: early.forgive_since(),
         };
         let closed = self.close_early(&end, &early);
         self.show();
@@ -400,14 +362,15 @@ impl Course<'_> {
         Ok(Ended { tally: self.tally, status, code, error })
     }
 
-    /// What is in flight may end; after the grace it is cut off, and stays pending.
-    fn take_in_the_last(&mut self, attempts: &Receiver<Attempt>) {
-        let deadline = Instant::now() + GRACE;
+    /// What is in flight may end; after the grace it is cut off, and stays pending. A worker that does not notice even
+    /// that is left to itself.
+    fn take_in_the_last(&mut self, crew: &Crew) {
+        let mut deadline = Instant::now() + GRACE;
         let mut cut_off = false;
         loop {
-            match attempts.recv_deadline(if cut_off { Instant::now() + GRACE } else { deadline }) {
-                Ok(Attempt { job, result: Ok(saved) }) => self.end(job, Ok(saved)),
-                Ok(Attempt { job, result: Err(failure) }) if !cut_off && !failure.is_transient() => {
+            match crew.attempts.recv_deadline(deadline) {
+                Ok(Attempt { job, result: Ok(saved), .. }) => self.end(job, Ok(saved)),
+                Ok(Attempt { job, result: Err(failure), .. }) if !cut_off && !failure.is_transient() => {
                     self.end(job, Err(failure));
                 }
                 Ok(_) => {}
@@ -415,6 +378,7 @@ impl Course<'_> {
                 Err(RecvTimeoutError::Timeout) if cut_off => return,
                 Err(RecvTimeoutError::Timeout) => {
                     cut_off = true;
+                    deadline = Instant::now() + LAST_GRACE;
                     self.tools.origin.shut_down();
                 }
             }
@@ -428,7 +392,8 @@ impl Course<'_> {
                 Ok(Closing::Later) if matches!(early, Early::Asked(Reason::Signal(_))) && started.elapsed() > GRACE => {
                     let files = self.batch.len();
                     let line = format!(
-                        "the warehouse is locked: {files} outcomes are not recorded; the next run finds the files"
+                        "{}: {files} outcomes are not recorded; the next run finds the files",
+                        self.ledger.hindrance()
                     );
                     self.watch.notice(&line);
                     return Ok(());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
 use crate::machine::is_ignored;
@@ -19,6 +19,14 @@ pub enum Reason {
     Signal(i32),
     /// `--max-runtime` is over.
     Runtime,
+}
+
+/// Has a file that grows beyond `ulimit -f` be an error of whoever writes it, and not the end of the process.
+///
+/// # Errors
+/// The system refuses.
+pub fn survive_file_limits() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
 /// Looked at by the run; set by the system.

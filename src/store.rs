@@ -200,16 +200,20 @@ impl Store {
         // A worker saves one file at a time, so that its temporary name can always be the same.
         let temporary = format!("{worker}");
         let file = self.layout.path(guid);
-        let saved = self.write(&temporary, body).and_then(|()| match self.run.publish(&temporary, &file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && self.layout.fanout > 0 => {
-                self.make_folders(&file)?;
-                self.run.publish(&temporary, &file)
-            }
-            other => other,
-        });
-        saved.map_err(|error| {
+        let failure = |error: &io::Error| {
             self.run.discard(&temporary);
             Failure::new(Kind::Disk, format!("{}: {error}", file.display()))
+        };
+        self.write(&temporary, body).map_err(|error| failure(&error))?;
+        let published = match self.run.publish(&temporary, &file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.layout.fanout > 0 => {
+                self.make_folders(&file).and_then(|()| self.run.publish(&temporary, &file))
+            }
+            other => other,
+        };
+        published.map_err(|error| {
+            let failure = failure(&error);
+            if is_of_one_name(&error) { failure.of_one() } else { failure }
         })
     }
 
@@ -293,6 +297,13 @@ impl Store {
         let file = self.layout.path(guid);
         self.own.set_aside(&file).map_err(|cause| Error::new("set aside", file.display(), cause))
     }
+}
+
+/// Whether an error says something about one name and nothing about the disk.
+fn is_of_one_name(error: &io::Error) -> bool {
+    use rustix::io::Errno as E;
+    let names = [E::ISDIR, E::NAMETOOLONG, E::INVAL, E::ILSEQ];
+    E::from_io_error(error).is_some_and(|errno| names.contains(&errno))
 }
 
 fn fault(dest: &Path, cause: &io::Error) -> Error {

@@ -163,11 +163,10 @@ impl Check<'_> {
             Err(cause) => return self.unknown(&path, &cause.to_string()),
         };
         match (claim.done, whole) {
-            (true, true) => Truth::Agreed,
             (_, false) => Truth::Corrupt,
             (false, true) if worker::proves_itself(&self.body) => Truth::Unrecorded,
-            // It may be what a power cut left; a fetch brings it anew.
-            (false, true) => Truth::Agreed,
+            // What no row claims and does not prove itself may be what a power cut left; a fetch brings it anew.
+            (_, true) => Truth::Agreed,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! It sends back what came of it and decides nothing about the run: not whether to try again, not when to stop.
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -76,55 +77,58 @@ pub fn proves_itself(body: &[u8]) -> bool {
 }
 
 /// What all workers share.
-#[derive(Debug, Clone, Copy)]
-pub struct Tools<'a> {
+#[derive(Debug)]
+pub struct Tools {
     /// The HTTP side.
-    pub origin: &'a Origin,
+    pub origin: Origin,
     /// The files.
-    pub store: &'a Store,
+    pub store: Store,
     /// When to send.
-    pub pace: &'a Pace,
+    pub pace: Pace,
     /// Makes the URL of a job that has none.
-    pub template: Option<&'a UrlTemplate>,
+    pub template: Option<UrlTemplate>,
     /// What is good.
     pub expect: Expect,
 }
 
 /// Works until either channel is hung up or the pace is halted.
-pub fn work(number: usize, tools: Tools<'_>, jobs: &Receiver<Job>, attempts: &Sender<Attempt>) {
+pub fn work(number: usize, tools: &Tools, jobs: &Receiver<Job>, attempts: &Sender<Attempt>) {
     let mut body = Vec::new();
     while let Ok(mut job) = jobs.recv() {
         let started = Instant::now();
-        let Some(result) = tools.serve(number, &job, &mut body) else { return };
+        let sent = Cell::new(None);
+        let Some(result) = tools.serve(number, &job, &mut body, &sent) else { return };
         // What was there already, or refused, has cost no attempt.
-        let asked = match &result {
-            Ok(saved) => !saved.reused,
-            Err(failure) => failure.kind != Kind::BadUrl && !(failure.kind == Kind::Disk && failure.own),
-        };
-        job.attempts += u32::from(asked);
+        job.attempts += u32::from(sent.get().is_some());
         job.spent += started.elapsed();
         if body.capacity() > KEPT {
             body = Vec::new();
         }
-        if attempts.send(Attempt { job, result }).is_err() {
+        if attempts.send(Attempt { job, sent: sent.get(), result }).is_err() {
             return;
         }
     }
 }
 
-impl Tools<'_> {
+impl Tools {
     /// The URL of a job, as it is recorded and shown.
     #[must_use]
     pub fn url(&self, job: &Job) -> Option<String> {
-        job.url.as_deref().map(str::to_owned).or_else(|| Some(self.template?.recorded_url(&job.guid)))
+        job.url.as_deref().map(str::to_owned).or_else(|| Some(self.template.as_ref()?.recorded_url(&job.guid)))
     }
 
     fn url_to_ask_for(&self, job: &Job) -> Option<String> {
-        job.url.as_deref().map(str::to_owned).or_else(|| Some(self.template?.url(&job.guid)))
+        job.url.as_deref().map(str::to_owned).or_else(|| Some(self.template.as_ref()?.url(&job.guid)))
     }
 
-    /// `None` when the run is being stopped.
-    fn serve(&self, number: usize, job: &Job, body: &mut Vec<u8>) -> Option<Result<Saved, Failure>> {
+    /// `None` when the run is being stopped. `sent` becomes the time of the first request, if one is sent.
+    fn serve(
+        &self,
+        number: usize,
+        job: &Job,
+        body: &mut Vec<u8>,
+        sent: &Cell<Option<Instant>>,
+    ) -> Option<Result<Saved, Failure>> {
         if let Err(failure) = self.store.claim(&job.guid) {
             return Some(Err(failure));
         }
@@ -136,18 +140,38 @@ impl Tools<'_> {
         let Some(url) = self.url_to_ask_for(job) else {
             return Some(Err(Failure::new(Kind::BadUrl, "no URL")));
         };
-        let framing = match self.origin.attempt(&url, body, &|| self.pace.wait_turn())? {
+        let wait_turn = || {
+            let turn = self.pace.wait_turn(sent.get().is_some());
+            sent.set(sent.get().or(turn));
+            turn.is_some()
+        };
+        let framing = match self.origin.attempt(&url, body, &wait_turn)? {
             Ok(framing) => framing,
             Err(failure) => {
-                // Before anything else, so that no other worker sends meanwhile; if it is too long, until main ends the run.
-                if let Some(wait) = failure.retry_after {
-                    self.pace.cool_down(wait);
+                if let Some(sent) = sent.get() {
+                    self.tell_pace(&failure, sent);
                 }
                 return Some(Err(failure));
             }
         };
+        self.pace.well();
         self.pace.charge(body.len() as u64);
         let saved = self.expect.judge(body, framing).and_then(|()| self.store.save(number, &job.guid, body));
         Some(saved.map(|()| Saved { bytes: body.len() as u64, reused: false }))
+    }
+
+    /// Before anything else, so that no other worker sends meanwhile; if it is too much, until main ends the run.
+    fn tell_pace(&self, failure: &Failure, sent: Instant) {
+        if let Some(wait) = failure.retry_after {
+            self.pace.cool_down(wait);
+        }
+        if failure.is_refusal() && !failure.own {
+            self.pace.refused(sent);
+        }
+        if failure.concerns_all() {
+            self.pace.doubt();
+        } else if failure.kind != Kind::Timeout && !failure.is_refusal() {
+            self.pace.well();
+        }
     }
 }

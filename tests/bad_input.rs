@@ -168,12 +168,12 @@ fn unwritable_below(env: &Env) -> PathBuf {
 }
 
 #[test]
-fn a_folder_where_a_file_should_be_ends_the_run() {
+fn a_folder_where_a_file_should_be_ends_one_image() {
     let guids = guids(3);
     let (env, origin) = (Env::with(&guids), Origin::start());
     std::fs::create_dir_all(env.image(&guids[1])).unwrap();
-    env.fetch(&origin).run().expect(1).complains().stderr_has(&guids[1]);
-    assert_eq!(env.runs(), ["failed"]);
+    env.fetch(&origin).arg("-v").run().expect(3).stderr_has(&guids[1]);
+    assert_eq!(env.runs(), ["partial"]);
     env.assert_true();
     std::fs::remove_dir(env.image(&guids[1])).unwrap();
     env.fetch(&origin).run().expect(0);
@@ -208,4 +208,13 @@ fn an_origin_that_is_not_there_may_come_back() {
     env.fetch_url(no_name).args(["--retries", "0"]).run().expect(3);
     assert_eq!(env.query("SELECT DISTINCT kind, permanent, attempts FROM thumb_failure"), [["dns", "false", "2"]]);
     assert_eq!(env.value("SELECT sum(connections) FROM run_manifest"), "0");
+}
+
+#[test]
+fn an_argument_that_is_no_utf_8_is_a_wrong_command_line() {
+    use std::os::unix::ffi::OsStrExt;
+    let bad = std::ffi::OsStr::from_bytes(b"\xff");
+    let env = Env::new();
+    env.toller([bad]).run().expect(2).complains();
+    env.toller(["fetch"]).arg("--url").arg(bad).run().expect(2).complains();
 }

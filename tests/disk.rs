@@ -152,10 +152,9 @@ fn a_folder_where_a_file_should_be_is_named_and_the_rest_is_recorded() {
     let guids = guids(30);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
     std::fs::create_dir_all(env.image(&guids[9])).unwrap();
-    let out = env.fetch(&origin).args(["--workers", "1"]).run();
-    assert!(out.stderr.contains(&guids[9]), "{}", out.report());
-    assert_ended(&env, out, "directory");
-    assert!(env.files().len() >= 9, "{} files", env.files().len());
+    env.fetch(&origin).args(["--workers", "1"]).run().expect(3);
+    assert!(env.value("SELECT message FROM thumb_failure").contains(&guids[9]));
+    assert_eq!(env.files().len(), 29);
     std::fs::remove_dir(env.image(&guids[9])).unwrap();
     env.fetch(&origin).run().expect(0);
     env.assert_done(&guids);
@@ -260,4 +259,17 @@ fn a_link_in_place_of_a_file_is_replaced_and_what_it_points_at_is_left_alone() {
     env.fetch(&origin).run().expect(0);
     env.assert_done(&[guid(1)]);
     assert_eq!(std::fs::read_to_string(mine).unwrap(), "not an image");
+}
+
+#[test]
+fn what_is_wrong_with_one_name_ends_one_image() {
+    let guids = guids(8);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    std::fs::create_dir_all(env.image(&guids[1]).join("in it")).unwrap();
+    env.program("mkfifo").arg(env.image(&guids[2])).run().expect(0);
+    env.fetch(&origin).run().expect(3);
+    let failed = env.query("SELECT source_image_id, kind, permanent FROM thumb_failure");
+    assert_eq!(failed, [[guids[1].as_str(), "disk", "false"]]);
+    assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "7");
+    env.assert_whole(&guids[2]);
 }

@@ -323,19 +323,3 @@ fn what_is_no_file_under_a_final_name_hangs_no_worker() {
     env.assert_done(&guids);
     assert_eq!(std::fs::read_to_string(mine).unwrap(), "mine");
 }
-
-#[test]
-fn a_folder_under_a_final_name_ends_the_run_and_is_named_and_loses_nothing() {
-    let guids = guids(9);
-    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
-    let folder = env.image(&guids[0]).display().to_string();
-    let mine = env.write(&format!("thumbs/{}.jpg/mine.txt", guids[0]), "mine");
-    for _ in 0..2 {
-        env.fetch(&origin).args(["--workers", "1"]).run().expect(1).complains().stderr_has(&folder);
-        assert_eq!(std::fs::read_to_string(&mine).unwrap(), "mine");
-        assert_eq!(env.value("SELECT count(*) FROM thumb_failure WHERE permanent"), "0");
-    }
-    std::fs::remove_dir_all(folder).unwrap();
-    env.fetch(&origin).run().expect(0);
-    env.assert_done(&guids);
-}

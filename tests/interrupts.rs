@@ -253,3 +253,48 @@ fn a_stdout_or_stderr_that_nobody_reads_is_no_reason_to_fail() {
         assert_eq!(env.runs(), ["complete"]);
     }
 }
+
+#[test]
+fn a_reader_of_pipe_that_stalls_does_not_hide_a_signal() {
+    let (env, origin) = (Env::new(), Origin::builder().small().start());
+    let pipe = env.toller(["pipe", "--url", &origin.template(), "--batch", "100", "--dest"]).arg(env.dest());
+    let pipe = pipe.arg("--ca-cert").arg(origin.ca()).stdin(guids(2000).join("\n"));
+    let run = pipe.under("sh", ["-c", "mkfifo p; exec 3<>p; exec \"$0\" \"$@\" >p"]).spawn();
+    origin.wait_for_responses(2000);
+    let start = Instant::now();
+    run.signal("TERM");
+    run.wait().expect(143).stderr_has("nobody reads stdout");
+    assert!(start.elapsed() < SIX + Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_worker_that_is_stuck_for_ever_is_left_behind() {
+    let guids = guids(12);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.hold();
+    let run = env.fetch(&origin).args(["--no-sync"]).spawn();
+    origin.wait_for_requests(3);
+    // A file that takes for ever to open, as on a dead mount.
+    let own = eventually("the run's folder", || env.leftovers().into_iter().find(|name| name != "lock"));
+    let fifo = env.dest().join(".toller").join(own).join("0");
+    env.program("mkfifo").arg(fifo).run().expect(0);
+    origin.release();
+    eventually("all others", || (env.files().len() == 11).then_some(()));
+    let start = Instant::now();
+    run.signal("TERM");
+    let out = run.wait().expect(143);
+    assert!(start.elapsed() < SIX + Duration::from_secs(1), "{:?}\n{}", start.elapsed(), out.report());
+    assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "11");
+    assert_eq!(env.runs(), ["interrupted"]);
+}
+
+#[test]
+fn a_file_beyond_the_limit_is_an_error_and_no_death() {
+    let guids = guids(50);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    let limited = "ulimit -f 10; exec \"$0\" \"$@\"";
+    let out = env.fetch(&origin).under("sh", ["-c", limited]).run().expect(1).complains();
+    assert!(out.stderr.contains("File too large") || out.stderr.contains("warehouse"), "{}", out.report());
+    env.fetch(&origin).run().expect(0);
+    env.assert_done(&guids);
+}

@@ -29,6 +29,7 @@ mod memory;
 mod merge;
 mod odd_tables;
 mod options;
+mod outages;
 mod pending;
 mod pipe;
 mod politeness;

@@ -36,6 +36,7 @@ impl Origin {
             let location = match answer {
                 Ok(Answer::Redirect(location)) => location,
                 Ok(Answer::Body(framing)) => return Some(Ok(framing)),
+                Err(failure) if seen.len() > 1 => return Some(Err(failure.of_one())),
                 Err(failure) => return Some(Err(failure)),
             };
             hop = match redirect::next_hop(&hop.uri, &location, &seen) {

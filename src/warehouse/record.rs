@@ -27,8 +27,8 @@ pub struct RunEnd {
     pub status: Status,
     /// Why it could not go on.
     pub error: Option<String>,
-    /// Its failures are not taken for good: a blocked client is not a hundred missing images.
-    pub forgive: bool,
+    /// What failed since then is not taken for good: a blocked client is not a hundred missing images.
+    pub forgive_since: Option<SystemTime>,
 }
 
 /// What DuckDB 2.0 remembers of an update until it is committed: for each so many rows of which it touches one, so
@@ -402,10 +402,14 @@ impl Window<'_> {
                 run_id
             ],
         )?;
-        if end.is_some_and(|end| end.forgive) {
+        if let Some(since) = end.and_then(|end| end.forgive_since) {
             let failure = self.quoted(&self.tables.failure);
-            self.connection
-                .execute(&format!("UPDATE {failure} SET permanent = false WHERE run_id = ?"), params![run_id])?;
+            // What was refused before any request says nothing about the origin.
+            let forgive = format!(
+                "UPDATE {failure} SET permanent = false WHERE run_id = ? AND failed_at >= make_timestamp(?) \
+                 AND kind NOT IN ('bad_guid', 'bad_url')"
+            );
+            self.connection.execute(&forgive, params![run_id, micros(since)])?;
         }
         Ok(())
     }

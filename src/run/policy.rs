@@ -1,0 +1,381 @@
+//! Everything that a run decides about what comes home: whether a failure is the image's or the origin's, whether nothing
+//! works at all, when all pause and when they go on, and when too much has failed. Pure: the clock is an argument.
+//!
+//! A failure that may concern everybody is held back until it is known. If the next one goes well, it was the image's, and is
+//! counted like any other. If [`ROW`] of them come in a row, each from an image that has not failed beside others that
+//! went well, it was the origin's: nobody is charged, all pause, and one probes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use crate::outcome::{Attempt, Failure, Job, Kind};
+
+use super::rate::{Exceeded, OF, Rate};
+
+/// So many failures in a row that concern everybody are no chance.
+pub(super) const ROW: u32 = 5;
+/// How long an origin may stay away before the run ends.
+const AWAY: Duration = Duration::from_mins(5);
+/// The longest pause between two probes.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often an image's failure may be the origin's before it counts as its own all the same.
+const WITNESS: u32 = 3;
+/// How often a refusal that others met too is forgiven one image.
+const REFUSALS: u32 = 8;
+/// Refusals of three images within this time have one cause.
+const TOGETHER: Duration = Duration::from_secs(10);
+/// So many hosts that have served something are remembered, where images have URLs of their own.
+const HOSTS: usize = 64;
+
+/// Whose an attempt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Charge {
+    /// The image's, or nobody's.
+    Own,
+    /// Not known yet.
+    Later,
+    /// The origin's: again without a count.
+    Free,
+}
+
+/// What an attempt means for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Nothing,
+    /// The way is clear: what was not known is known now.
+    Clear,
+    /// Nobody asks for so long, and then only one.
+    Pause(Duration),
+    /// The probe came through; the origin had refused before, or not been there.
+    Resume {
+        refused: bool,
+    },
+    /// Nothing has ever worked, and so many failed in the same way.
+    Hopeless,
+}
+
+/// While the origin is away.
+#[derive(Debug)]
+struct Outage {
+    paused_at: Instant,
+    pause: Duration,
+    refused: bool,
+}
+
+/// What a run makes of what comes home.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    most_failing: f64,
+    rate: Rate,
+    /// Something was fetched.
+    proven: bool,
+    /// The origin has answered, whatever it said.
+    heard: bool,
+    /// The kind of the latest failures in a row, and their number, before anything worked.
+    hopeless: Option<(Kind, u32)>,
+    /// Failures in a row that may concern everybody.
+    row: u32,
+    outage: Option<Outage>,
+    /// Since when nothing but such failures has come, and the latest of them.
+    away: Option<(Instant, String)>,
+    /// The places of the images that were refused last, and when.
+    refused: Vec<(Option<u64>, Instant)>,
+    hosts: HashSet<Box<str>>,
+    /// The latest message of each kind.
+    causes: BTreeMap<Kind, String>,
+}
+
+impl Policy {
+    pub(super) fn new(most_failing: f64) -> Self {
+        Self { most_failing, ..Self::default() }
+    }
+
+    /// How many GUIDs may be in flight until something has come home: once something failed that no image is to blame for,
+    /// no more than it takes to show that nothing works.
+    pub(super) fn most_in_flight(&self) -> u64 {
+        self.hopeless.map_or(u64::MAX, |(_, count)| u64::from(ROW.saturating_sub(count).max(1)))
+    }
+
+    /// A GUID is tried for the first time.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.rate.begin()
+    }
+
+    /// Whose an attempt is, and what it means for all.
+    pub(super) fn weigh(&mut self, attempt: &Attempt, now: Instant) -> (Charge, Turn) {
+        let Some(sent) = attempt.sent else { return (Charge::Own, Turn::Nothing) };
+        if let Some(place) = attempt.job.place {
+            self.rate.sent(place, sent);
+        }
+        let probe = self.outage.as_ref().is_some_and(|outage| sent >= outage.paused_at);
+        let Err(failure) = &attempt.result else {
+            self.proven = true;
+            self.heard = true;
+            self.remember_host(&attempt.job);
+            return self.clear(probe);
+        };
+        let witness = self.is_witness(&attempt.job, failure);
+        if let Some(turn) = self.hope(failure) {
+            return (Charge::Later, turn);
+        }
+        let refused = failure.is_refusal() && failure.retry_after.is_none();
+        if failure.concerns_all() && (witness || refused) {
+            self.away.get_or_insert_with(|| (now, String::new())).1.clone_from(&failure.message);
+        }
+        if self.outage.is_some() {
+            if failure.concerns_all() || failure.kind == Kind::Timeout {
+                return (Charge::Free, if probe { self.pause(refused, now) } else { Turn::Nothing });
+            }
+        } else if witness {
+            self.row += 1;
+            return (Charge::Later, if self.row >= ROW { self.pause(refused, now) } else { Turn::Nothing });
+        } else if failure.concerns_all() || failure.kind == Kind::Timeout {
+            // It neither shows that the origin is there nor that it is not.
+            return (Charge::Own, Turn::Nothing);
+        }
+        self.heard |= failure.http_status.is_some();
+        self.clear(probe)
+    }
+
+    /// Before anything worked: the kinds that no image is to blame for.
+    fn hope(&mut self, failure: &Failure) -> Option<Turn> {
+        let barred = failure.kind == Kind::Forbidden || failure.http_status == Some(407);
+        let unheard = matches!(failure.kind, Kind::Dns | Kind::Connect | Kind::Tls | Kind::Protocol);
+        let hopes = if barred { !self.proven } else { unheard && !self.heard };
+        if failure.own || !hopes {
+            return None;
+        }
+        let count = self.hopeless.filter(|(kind, _)| *kind == failure.kind).map_or(0, |(_, count)| count) + 1;
+        let other = count == 1 && self.hopeless.is_some();
+        self.hopeless = Some((failure.kind, count));
+        Some(match count {
+            ROW.. => Turn::Hopeless,
+            _ if other => Turn::Clear,
+            _ => Turn::Nothing,
+        })
+    }
+
+    /// Whether a failure of this image would say something about the origin.
+    fn is_witness(&self, job: &Job, failure: &Failure) -> bool {
+        let fresh = job.attempts <= 1 && job.excused < WITNESS;
+        let known = job.url.as_deref().is_none_or(|url| self.hosts.contains(host(url)));
+        let there = if failure.is_refusal() { self.proven } else { self.heard };
+        failure.concerns_all() && fresh && known && there
+    }
+
+    fn remember_host(&mut self, job: &Job) {
+        if let Some(host) = job.url.as_deref().map(host)
+            && self.hosts.len() < HOSTS
+            && !self.hosts.contains(host)
+        {
+            self.hosts.insert(host.into());
+        }
+    }
+
+    /// An answer came that does not concern everybody.
+    fn clear(&mut self, probe: bool) -> (Charge, Turn) {
+        self.hopeless = None;
+        self.away = None;
+        self.row = 0;
+        let turn = match self.outage.take_if(|_| probe) {
+            Some(Outage { refused, .. }) => Turn::Resume { refused },
+            // What was sent before the pause says nothing of what is now.
+            None if self.outage.is_some() => Turn::Nothing,
+            None => Turn::Clear,
+        };
+        (Charge::Own, turn)
+    }
+
+    fn pause(&mut self, refused: bool, now: Instant) -> Turn {
+        let before = self.outage.as_ref().map(|outage| outage.pause);
+        let pause = before.map_or(Duration::from_secs(1), |pause| (pause * 2).min(LONGEST_PAUSE));
+        self.outage = Some(Outage { paused_at: now, pause, refused });
+        self.row = 0;
+        Turn::Pause(pause)
+    }
+
+    /// Why to end the run: the origin has been away for too long.
+    pub(super) fn gone(&self, now: Instant) -> Option<&str> {
+        self.away.as_ref().filter(|(since, _)| now.duration_since(*since) >= AWAY).map(|(_, cause)| cause.as_str())
+    }
+
+    /// How long to wait before an image that was refused is asked for again without a count, if others were refused too:
+    /// then the pace is to blame, and adapts.
+    pub(super) fn forgives(&mut self, job: &Job, failure: &Failure, jitter: f64, now: Instant) -> Option<Duration> {
+        if !failure.is_refusal() || failure.own {
+            return None;
+        }
+        self.refused.retain(|(place, at)| *place != job.place && now.duration_since(*at) < TOGETHER);
+        let shared = self.refused.len() >= 2;
+        self.refused.push((job.place, now));
+        if self.refused.len() > 3 {
+            self.refused.remove(0);
+        }
+        let wait = Duration::from_secs(2).mul_f64(jitter).max(failure.retry_after.unwrap_or_default());
+        (shared && job.excused < REFUSALS).then_some(wait)
+    }
+
+    /// An attempt failed, and another one follows.
+    pub(super) fn tried(&mut self, job: &Job) -> Option<TooMany> {
+        let exceeded = self.rate.tried(job.place?, self.most());
+        self.too_many(exceeded)
+    }
+
+    /// A GUID's story is over.
+    pub(super) fn ended(&mut self, job: &Job, failure: Option<&Failure>) -> Option<TooMany> {
+        if let Some(failure) = failure {
+            self.causes.entry(failure.kind).or_default().clone_from(&failure.message);
+        }
+        let exceeded = self.rate.ended(job.place?, failure.map(|failure| failure.kind), self.most());
+        self.too_many(exceeded)
+    }
+
+    fn most(&self) -> f64 {
+        if self.most_failing < 100.0 { self.most_failing } else { f64::INFINITY }
+    }
+
+    fn too_many(&self, exceeded: Option<Exceeded>) -> Option<TooMany> {
+        let Exceeded { failed, commonest, since } = exceeded?;
+        let cause = self.causes.get(&commonest).map_or("", String::as_str);
+        let words =
+            format!("{failed} of {OF} that were tried one after the other failed, most of them {commonest}: {cause}");
+        Some(TooMany { words, commonest, since: since? })
+    }
+}
+
+/// More failed than is allowed.
+#[derive(Debug)]
+pub(super) struct TooMany {
+    pub(super) words: String,
+    pub(super) commonest: Kind,
+    /// From when on failures are not taken for good.
+    pub(super) since: Instant,
+}
+
+/// Scheme and authority of a URL, less what may be a secret in it.
+pub(super) fn place_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}")
+}
+
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guid::Guid;
+    use crate::outcome::Saved;
+
+    struct Play {
+        policy: Policy,
+        now: Instant,
+        place: u64,
+    }
+
+    impl Play {
+        fn new() -> Self {
+            Self { policy: Policy::new(50.0), now: Instant::now(), place: 0 }
+        }
+
+        /// Another image's first attempt, sent now.
+        fn come(&mut self, result: Result<Saved, Failure>) -> (Charge, Turn) {
+            self.place += 1;
+            let mut job = Job::new(Guid::new(format!("{}", self.place).into()).expect("a GUID"), None);
+            (job.attempts, job.place) = (1, Some(self.policy.begin()));
+            self.policy.weigh(&Attempt { job, sent: Some(self.now), result }, self.now)
+        }
+
+        fn well(&mut self) -> (Charge, Turn) {
+            self.come(Ok(Saved { bytes: 1, reused: false }))
+        }
+
+        fn fail(&mut self, kind: Kind) -> (Charge, Turn) {
+            self.come(Err(Failure::new(kind, "")))
+        }
+
+        fn later(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+        }
+    }
+
+    #[test]
+    fn five_of_a_kind_before_anything_worked_are_hopeless_and_others_are_not() {
+        for kind in [Kind::Dns, Kind::Connect, Kind::Tls, Kind::Protocol, Kind::Forbidden] {
+            let mut play = Play::new();
+            for _ in 1..ROW {
+                assert_eq!(play.fail(kind), (Charge::Later, Turn::Nothing));
+            }
+            assert_eq!(play.fail(kind), (Charge::Later, Turn::Hopeless), "{kind}");
+            let mut play = Play::new();
+            play.well();
+            assert!((0..20).all(|_| play.fail(kind).1 != Turn::Hopeless), "{kind}");
+        }
+        for kind in [Kind::NotFound, Kind::Timeout, Kind::ServerError] {
+            let mut play = Play::new();
+            assert!((0..20).all(|_| play.fail(kind).0 == Charge::Own), "{kind}");
+        }
+    }
+
+    #[test]
+    fn while_the_origin_is_away_pauses_double_and_after_five_minutes_it_is_over() {
+        let mut play = Play::new();
+        play.well();
+        for _ in 1..ROW {
+            assert_eq!(play.fail(Kind::Connect), (Charge::Later, Turn::Nothing));
+        }
+        for seconds in [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30, 30, 30, 30] {
+            let (_, turn) = play.fail(Kind::Connect);
+            assert_eq!(turn, Turn::Pause(Duration::from_secs(seconds)));
+            assert_eq!(play.policy.gone(play.now), None);
+            play.later(seconds);
+        }
+        play.later(30);
+        assert_eq!(play.policy.gone(play.now), Some(""));
+        assert_eq!(play.well(), (Charge::Own, Turn::Resume { refused: false }));
+        assert_eq!(play.policy.gone(play.now), None);
+    }
+
+    #[test]
+    fn what_was_sent_before_a_pause_does_not_end_it() {
+        let mut play = Play::new();
+        play.well();
+        (0..ROW).for_each(|_| {
+            let _ = play.fail(Kind::Connect);
+        });
+        play.now -= Duration::from_millis(1);
+        assert_eq!(play.fail(Kind::Connect), (Charge::Free, Turn::Nothing));
+        assert_eq!(play.well(), (Charge::Own, Turn::Nothing));
+    }
+
+    #[test]
+    fn a_failure_beside_others_that_go_well_is_its_own() {
+        let mut play = Play::new();
+        for _ in 0..50 {
+            assert_eq!(play.well(), (Charge::Own, Turn::Clear));
+            assert_eq!(play.fail(Kind::Connect), (Charge::Later, Turn::Nothing));
+        }
+    }
+
+    #[test]
+    fn an_image_that_failed_before_is_no_witness() {
+        let mut play = Play::new();
+        play.well();
+        let mut job = Job::new(Guid::new("bad".into()).expect("a GUID"), None);
+        job.attempts = 2;
+        for _ in 0..20 {
+            let result = Err(Failure::new(Kind::Connect, ""));
+            let attempt = Attempt { job: job.clone(), sent: Some(play.now), result };
+            assert_eq!(play.policy.weigh(&attempt, play.now), (Charge::Own, Turn::Nothing));
+        }
+    }
+
+    #[test]
+    fn no_secret_of_a_url_is_in_the_name_of_its_place() {
+        assert_eq!(place_of("https://user:pass@h.test:8443/a?sig=secret"), "https://h.test:8443");
+    }
+}

@@ -1,0 +1,107 @@
+//! What becomes of an attempt that came home: `policy` decides, and here it is carried out.
+
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::outcome::{Attempt, Failure, Job, Kind};
+use crate::retry::{self, Verdict};
+
+use super::Course;
+use super::early::Early;
+use super::memory::Waiting;
+use super::policy::{Charge, TooMany, Turn};
+
+impl Course<'_> {
+    /// Decides what an attempt means.
+    pub(super) fn settle(&mut self, attempt: Attempt) {
+        self.in_flight -= 1;
+        let (charge, turn) = self.policy.weigh(&attempt, Instant::now());
+        let Attempt { job, result, .. } = attempt;
+        if turn == Turn::Clear {
+            self.charge_doubtful();
+        }
+        match (result, charge) {
+            (Ok(saved), _) => self.end(job, Ok(saved)),
+            (Err(failure), Charge::Own) => self.charge(job, failure),
+            (Err(failure), Charge::Later) => self.doubtful.push((job, failure)),
+            (Err(_), Charge::Free) => self.excuse(job, Duration::ZERO),
+        }
+        match turn {
+            Turn::Nothing | Turn::Clear => {}
+            Turn::Pause(pause) => {
+                self.tools.pace.pause(pause);
+                for (mut job, _) in std::mem::take(&mut self.doubtful) {
+                    job.excused += 1;
+                    self.excuse(job, Duration::ZERO);
+                }
+            }
+            Turn::Resume { refused } => self.tools.pace.resume(refused),
+            Turn::Hopeless => self.give_up(),
+        }
+    }
+
+    /// What was not known is known: each failure was its image's.
+    pub(super) fn charge_doubtful(&mut self) {
+        for (job, failure) in std::mem::take(&mut self.doubtful) {
+            self.charge(job, failure);
+        }
+    }
+
+    /// A failure counts as its image's.
+    fn charge(&mut self, mut job: Job, failure: Failure) {
+        if failure.concerns_all() {
+            self.tools.pace.looked_at();
+        }
+        if failure.kind == Kind::Disk && !failure.own {
+            let error = Error::new("save", "file", &failure.message)
+                .with_way_out("what was fetched before is recorded; make room or mend the disk, and run again");
+            self.early.get_or_insert(Early::broken(error));
+        }
+        match retry::decide(job.attempts, self.settings.retries, &failure, fastrand::f64()) {
+            Verdict::EndRun(wait) => {
+                self.early.get_or_insert(Early::ComeBack(wait));
+                self.end(job, Err(failure));
+            }
+            _ if failure.kind == Kind::Disk => self.end(job, Err(failure)),
+            verdict => match (self.policy.forgives(&job, &failure, fastrand::f64(), Instant::now()), verdict) {
+                (Some(wait), _) => {
+                    job.excused += 1;
+                    self.excuse(job, wait);
+                }
+                (None, Verdict::After(wait)) => self.put_off(job, wait),
+                (None, _) => self.end(job, Err(failure)),
+            },
+        }
+    }
+
+    /// The attempt is not the image's to answer for.
+    fn excuse(&mut self, mut job: Job, wait: Duration) {
+        job.attempts = job.attempts.saturating_sub(1);
+        self.put_off(job, wait);
+    }
+
+    fn put_off(&mut self, job: Job, wait: Duration) {
+        let found = self.policy.tried(&job);
+        self.judge_rate(found);
+        self.sequence += 1;
+        self.waiting.push(Reverse(Waiting { due: Instant::now() + wait, sequence: self.sequence, job }));
+    }
+
+    /// Nothing has ever worked.
+    fn give_up(&mut self) {
+        if let Some((job, failure)) = self.doubtful.last() {
+            let url = self.tools.url(job).unwrap_or_default();
+            self.early.get_or_insert(Early::hopeless(&url, failure));
+        }
+        for (job, failure) in std::mem::take(&mut self.doubtful) {
+            self.end(job, Err(failure));
+        }
+    }
+
+    pub(super) fn judge_rate(&mut self, found: Option<TooMany>) {
+        if let Some(found) = found {
+            self.early.get_or_insert(Early::too_many(&found));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What concerns everybody: an origin that never works, one that goes away, one that refuses for the pace; and what only
+//! looks like it, because single images fail.
+
+use crate::support::{End, Env, Origin, Proxy, Reply, guids};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+#[test]
+fn images_that_fail_after_their_retries_are_judged_among_those_they_were_first_tried_with() {
+    let guids = guids(4000);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let bad: Vec<&String> = guids.iter().step_by(50).collect();
+    for guid in &bad {
+        origin.on(guid, [Reply::status(500)]);
+    }
+    let summary = env.fetch(&origin).args(["--retries", "2", "--json"]).run().expect(3).json();
+    assert_eq!(
+        (&summary["fetched"], &summary["failed"], &summary["status"]),
+        (&3920.into(), &80.into(), &"partial".into())
+    );
+}
+
+#[test]
+fn what_was_refused_unasked_or_failed_alone_before_too_many_did_stays_what_it_is() {
+    let guids = guids(600);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    env.sql("INSERT INTO dim_image VALUES ('../up', false, NULL)");
+    origin.on(&guids[20], [Reply::status(404)]);
+    origin.always(|request| if request.nth <= 400 { Reply::image() } else { Reply::status(403) });
+    env.fetch(&origin).args(["--batch", "50"]).run().expect(1).complains().stderr_has("most of them forbidden");
+    let stands = env.query("SELECT kind, permanent FROM thumb_failure GROUP BY ALL ORDER BY kind");
+    assert_eq!(stands, [["bad_guid", "true"], ["forbidden", "false"], ["not_found", "true"]]);
+}
+
+#[test]
+fn a_host_that_nobody_knows_ends_the_run_at_once_by_its_name() {
+    let env = Env::with(&guids(300));
+    let start = Instant::now();
+    let out = env.fetch_url("https://no-such-host.invalid/{guid}.jpg").run().expect(1).complains();
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert!(out.stderr.contains("https://no-such-host.invalid"), "{}", out.report());
+    assert_eq!(env.runs(), ["failed"]);
+    assert_eq!(env.query("SELECT DISTINCT kind, permanent FROM thumb_failure"), [["dns", "false"]]);
+}
+
+#[test]
+fn a_wrong_token_costs_five_requests_and_no_image() {
+    let guids = guids(60);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let right = |request: &crate::support::Request| request.header("X-Token") == Some("right");
+    origin.always(move |request| if right(request) { Reply::image() } else { Reply::status(403) });
+    let out = env.fetch(&origin).args(["--header", "X-Token: wrong"]).run().expect(1).complains();
+    assert!(out.stderr.contains(&origin.url()) && out.stderr.contains("403"), "{}", out.report());
+    assert_eq!(origin.request_count(), 5);
+    assert_eq!(env.value("SELECT count(*) FROM thumb_failure WHERE permanent"), "0");
+    let pipe = env.toller(["pipe", "--url", &origin.template(), "--dest"]).arg(env.path("piped"));
+    let out = pipe.arg("--ca-cert").arg(origin.ca()).stdin(guids.join("\n")).run().expect(1);
+    assert!(!out.stdout.contains("\"permanent\":true"), "{}", out.report());
+    env.fetch(&origin).args(["--header", "X-Token: right"]).run().expect(0);
+    env.assert_done(&guids);
+}
+
+#[test]
+fn a_proxy_that_wants_a_password_is_asked_five_times() {
+    let (env, origin, proxy) = (Env::with(&guids(300)), Origin::start(), Proxy::with_password("dXNlcjpwYXNz"));
+    let out = env.fetch(&origin).args(["--proxy", &proxy.url()]).run().expect(1).complains();
+    assert!(out.stderr.contains("proxy"), "{}", out.report());
+    assert!(proxy.refused() <= 5, "{}", proxy.refused());
+    assert_eq!(env.value("SELECT count(*) FROM thumb_failure WHERE permanent"), "0");
+}
+
+#[test]
+fn while_the_origin_is_away_all_wait_and_one_probes_and_no_image_is_charged() {
+    let guids = guids(500);
+    let env = Env::with(&guids);
+    let first = Origin::builder().small().start();
+    first.always(|_| Reply::image().after(Duration::from_millis(5)));
+    let port = first.port();
+    let pem = env.write("ca.pem", std::fs::read(first.ca()).unwrap());
+    let run = env.fetch_url(&first.template()).arg("--ca-cert").arg(pem).args(["--retries", "0"]).spawn();
+    first.wait_for_responses(200);
+    drop(first);
+    // Whoever comes meanwhile is sent away.
+    let away = TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+    let (start, mut tried) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(4) {
+        drop(away.accept());
+        tried += 1;
+    }
+    drop(away);
+    let second = Origin::builder().small().port(port).start();
+    run.wait().expect(0);
+    env.assert_done(&guids);
+    assert!((1..40).contains(&tried), "{tried} connections in some seven seconds");
+    assert!(second.request_count() < 305, "{}", second.request_count());
+}
+
+#[test]
+fn an_origin_with_a_limit_gets_little_more_than_it_allows_and_gives_everything() {
+    let guids = guids(300);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let (refused, latest) = (Arc::new(AtomicUsize::new(0)), Mutex::new(None::<Instant>));
+    let counted = Arc::clone(&refused);
+    // One each thirtieth of a second, as nginx without a burst has it.
+    origin.always(move |request| {
+        let mut latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if latest.is_some_and(|latest| request.at < latest + Duration::from_millis(33)) {
+            counted.fetch_add(1, Ordering::Relaxed);
+            return Reply::status(429);
+        }
+        *latest = Some(request.at);
+        Reply::image()
+    });
+    env.fetch(&origin).run().expect(0);
+    env.assert_done(&guids);
+    let refused = refused.load(Ordering::Relaxed);
+    assert!(refused < 150, "{refused} refusals");
+}
+
+#[test]
+fn an_image_that_is_always_hung_up_on_holds_nobody_else_up_and_ends() {
+    let guids = guids(600);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    for guid in guids.iter().step_by(60) {
+        origin.on(guid, [Reply::nothing().then(End::Reset)]);
+    }
+    let start = Instant::now();
+    let summary = env.fetch(&origin).args(["--retries", "1", "--json"]).run().expect(3).json();
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert_eq!(summary["failures"], serde_json::json!({"connect": 10}));
+    assert_eq!(env.query("SELECT DISTINCT attempts FROM thumb_failure"), [["2"]]);
+}
