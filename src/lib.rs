@@ -10,7 +10,7 @@
 //!
 //! Main alone touches the warehouse, because a [`warehouse::Window`] lives on its stack; the workers borrow the
 //! [`origin`] and the [`store`], and give back attempts. `pipe` is the same run with other books: the trait
-//! [`ledger::Ledger`] is all that differs.
+//! [`run::Ledger`] is all that differs.
 //!
 //! # Invariants
 //!
@@ -27,40 +27,41 @@
 //! end of a GUID's story), *failure* (transient or permanent), *batch*, *record* (batch → warehouse), *window* (GUIDs in flight; or
 //! the time in which the warehouse is open), *run*, *tally*, *manifest*.
 //!
-//! # Layers
+//! # The house
 //!
-//! Words (`guid`, `outcome`, `error`, `text`, `machine`) ← pure (`image`, `retry`, `manifest`) and `input` ← edges (`origin`, `store`,
-//! `warehouse`, `pace`) ← `worker` ← `ledger`, `stop` ← `run` ← `config`, `cli`, and a file for each larger command. The edges
-//! never import each other or `config`. A test reads the `use` lines and fails on a breach. The warehouse is a folder, one
-//! file for each thing that is asked of it, because all of them together would be 1,000 lines and more.
+//! A room is a thing that changes for one reason. Read from the bottom up; imports go downwards only, which a test holds.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | words | [`guid`], [`outcome`] and [`failure`], [`tally`], [`manifest`] (the row of a run), [`line`] (an outcome as NDJSON), [`error`], [`text`] (what is foreign, shown), [`machine`] |
+//! | pure | [`image`]: is a body a whole picture; [`input`]: lists and lines, compressed or not |
+//! | edges | [`origin`]: one attempt, alone with ureq and rustls; [`store`]: the only one that changes a destination; [`warehouse`]: alone with duckdb. They know nothing of each other. |
+//! | [`run`] | the loop, its workers, their pace, what stops it, and in `policy` all that decides; what it needs of its books is the trait [`run::Ledger`] |
+//! | [`books`] | the two ledgers: the warehouse, and standard streams |
+//! | [`terminal`] | progress, results for people and as JSON |
+//! | [`commands`] | a file each: arguments, examples, deeds, last words; `options` that several share, the `session` of `fetch` and `pipe` |
+//! | [`cli`] | what was typed |
 
 pub mod error;
+pub mod failure;
 pub mod guid;
+pub mod line;
 pub mod machine;
+pub mod manifest;
 pub mod outcome;
+pub mod tally;
 pub mod text;
 
 pub mod image;
 pub mod input;
-pub mod manifest;
-pub mod retry;
 
 pub mod origin;
-pub mod pace;
 pub mod store;
 pub mod warehouse;
 
-pub mod ledger;
+pub mod books;
 pub mod run;
-pub mod stop;
-pub mod worker;
 
 pub mod cli;
 pub mod commands;
-pub mod config;
-mod merge;
-mod pending;
-mod pipe;
-pub mod progress;
-pub mod report;
-mod verify;
+pub mod terminal;

@@ -3,18 +3,18 @@
 use std::process::ExitCode;
 
 use toller::cli::{self, Parsed};
-use toller::{commands, report};
+use toller::terminal;
 
 fn main() -> ExitCode {
     let done = match cli::parse(std::env::args_os()) {
         Ok(Parsed::Text(text)) => {
-            return report::print(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+            return terminal::print(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
-        Ok(Parsed::Command(command, origins)) => commands::carry_out(command, origins),
+        Ok(Parsed::Command(command, origins)) => command.carry_out(origins),
         Err(error) => Err(error),
     };
     let code = done.unwrap_or_else(|error| {
-        report::print_error(&error);
+        terminal::print_error(&error);
         error.code()
     });
     ExitCode::from(code.number())

@@ -1,16 +1,11 @@
-//! What a run has come to: its tally, and the row of `run_manifest` that says so.
-//!
-//! Pure counting. It does not know where the row is kept.
+//! What the row of a run says of it, from its first moment to its last. It does not know where the row is kept.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::error::ExitCode;
 use crate::machine;
-use crate::outcome::{Kind, Outcome};
 
 /// How a run stands, in the words of `run_manifest.status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,75 +37,22 @@ impl Status {
     }
 }
 
-/// The counts of a run so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Distinct GUIDs found at the start.
-    pub pending: u64,
-    /// Files brought home.
-    pub fetched: u64,
-    /// Files that were there already.
-    pub reused: u64,
-    /// GUIDs that failed, whether for good or not.
-    pub failed: u64,
-    /// Those among them that may go well later.
-    pub transient: u64,
-    /// Body bytes of the files fetched.
-    pub bytes: u64,
-    /// Requests sent, retries and redirects too.
-    pub requests: u64,
-    /// Connections opened.
-    pub connections: u64,
-    /// Failures by kind; as long as the vocabulary at the most.
-    pub failures: BTreeMap<Kind, u64>,
+/// How a run's row is closed.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// The last word about it.
+    pub status: Status,
+    /// Why it could not go on, in words.
+    pub error: Option<String>,
+    /// What failed since then is not taken for good: a blocked client is not a hundred missing images.
+    pub forgive_since: Option<SystemTime>,
 }
 
-impl Tally {
-    /// Takes back what was counted of a file that turned out not to be kept.
-    pub fn take_back(&mut self, outcome: &Outcome) {
-        match &outcome.result {
-            Ok(saved) if saved.reused => self.reused -= 1,
-            Ok(saved) => {
-                self.fetched -= 1;
-                self.bytes -= saved.bytes;
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Counts the end of one GUID.
-    pub fn count(&mut self, outcome: &Outcome) {
-        match &outcome.result {
-            Ok(saved) if saved.reused => self.reused += 1,
-            Ok(saved) => {
-                self.fetched += 1;
-                self.bytes += saved.bytes;
-            }
-            Err(failure) => {
-                self.failed += 1;
-                self.transient += u64::from(failure.is_transient());
-                *self.failures.entry(failure.kind).or_default() += 1;
-            }
-        }
-    }
-
-    /// How a run that came to its natural end stands, and what it exits with; `left` when something is pending
-    /// that it has not tried.
+impl Ending {
+    /// An end at which nothing is forgiven.
     #[must_use]
-    pub fn verdict(&self, left: bool) -> (Status, ExitCode) {
-        if left || self.transient > 0 {
-            (Status::Partial, ExitCode::Partial)
-        } else if self.failed > 0 {
-            (Status::Complete, ExitCode::Permanent)
-        } else {
-            (Status::Complete, ExitCode::Done)
-        }
-    }
-
-    /// GUIDs whose story is over.
-    #[must_use]
-    pub fn done(&self) -> u64 {
-        self.fetched + self.reused + self.failed
+    pub fn new(status: Status, error: Option<String>) -> Self {
+        Self { status, error, forgive_since: None }
     }
 }
 
@@ -159,27 +101,6 @@ pub fn new_run_id(now: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::{Failure, Saved};
-
-    #[test]
-    fn a_tally_counts_what_is_over_once() {
-        let mut tally = Tally::default();
-        let outcome = |result| Outcome {
-            id: "a".into(),
-            url: None,
-            attempts: 1,
-            spent: Duration::ZERO,
-            finished_at: SystemTime::now(),
-            result,
-        };
-        tally.count(&outcome(Ok(Saved { bytes: 10, reused: false })));
-        tally.count(&outcome(Ok(Saved { bytes: 7, reused: true })));
-        tally.count(&outcome(Err(Failure::new(Kind::Timeout, ""))));
-        tally.count(&outcome(Err(Failure::new(Kind::NotFound, ""))));
-        assert_eq!((tally.fetched, tally.reused, tally.failed, tally.transient, tally.bytes), (1, 1, 2, 1, 10));
-        assert_eq!(tally.done(), 4);
-        assert_eq!(tally.failures, BTreeMap::from([(Kind::NotFound, 1), (Kind::Timeout, 1)]));
-    }
 
     #[test]
     fn a_run_is_dead_when_its_process_is_gone_or_it_was_silent_for_a_day() {

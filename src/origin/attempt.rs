@@ -7,7 +7,7 @@ use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
 use ureq::http::{Request, Uri};
 
-use crate::outcome::{Failure, Kind};
+use crate::failure::{Failure, Kind};
 
 use super::url::{self, Target, same_origin};
 use super::{Answer, Framing, Origin, redirect, wire};

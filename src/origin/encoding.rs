@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 use ureq::http::HeaderMap;
 use ureq::http::header::CONTENT_ENCODING;
 
-use crate::outcome::{Failure, Kind};
+use crate::failure::{Failure, Kind};
 use crate::text::shown;
 
 use super::Framing;

@@ -32,7 +32,7 @@ use ureq::http::header::{
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 
 use crate::error::{Error, Result};
-use crate::outcome::{Failure, Kind};
+use crate::failure::{Failure, Kind};
 
 pub use proxies::Proxies;
 pub use roots::{Identity, Roots};

@@ -16,6 +16,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
+use super::url::place;
 use super::wire::{LOOK_UP_FROM_WAIT, Shared, locked};
 
 /// How long the addresses of a name are used before they are looked up again.
@@ -56,12 +57,6 @@ impl Resolver for Names {
         }
         if addresses.is_empty() { Err(not_found(host, "no address")) } else { Ok(addresses) }
     }
-}
-
-/// Host and port of a URL.
-pub fn place(uri: &Uri) -> (&str, u16) {
-    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
-    (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(usual))
 }
 
 impl Names {

@@ -11,7 +11,7 @@ use ureq::http::Uri;
 
 use crate::error::{Error, Result};
 
-use super::names::place;
+use super::url::place;
 
 /// What the command line and the environment say about proxies.
 #[derive(Debug, Clone, Default)]

@@ -6,9 +6,7 @@
 use percent_encoding::percent_decode_str;
 use ureq::http::{HeaderValue, Uri};
 
-use crate::outcome::{Failure, Kind};
-
-use super::names::place;
+use crate::failure::{Failure, Kind};
 
 /// Whom to ask for what, and with which name and password.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +85,12 @@ fn is_clean(url: &str) -> bool {
 /// Without what people and programs leave at both ends.
 pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}')
+}
+
+/// Host and port of a URL.
+pub fn place(uri: &Uri) -> (&str, u16) {
+    let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+    (uri.host().unwrap_or_default(), uri.port_u16().unwrap_or(usual))
 }
 
 /// Whether one may hear what the other may.

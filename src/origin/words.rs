@@ -2,7 +2,7 @@
 
 use ureq::http::Uri;
 
-use crate::outcome::{Failure, Kind};
+use crate::failure::{Failure, Kind};
 
 use super::dial::Unreached;
 use super::heard::SpeaksHttp2;

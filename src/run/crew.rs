@@ -79,8 +79,8 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Failure;
     use crate::guid::Guid;
-    use crate::outcome::Failure;
 
     fn job(id: &str) -> Job {
         Job::new(Guid::new(id.into()).expect("a GUID"), None)
@@ -91,7 +91,7 @@ mod tests {
         let mut crew = Crew::start(2, 8, |_, jobs, attempts| {
             while let Ok(job) = jobs.recv() {
                 assert_ne!(job.guid.as_str(), "bad", "a fault of our own");
-                let result = Err(Failure::new(crate::outcome::Kind::Timeout, ""));
+                let result = Err(Failure::new(crate::failure::Kind::Timeout, ""));
                 let _ = attempts.send(Attempt { job, sent: None, result });
             }
         })

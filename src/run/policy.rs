@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use crate::outcome::{Attempt, Failure, Job, Kind};
+use crate::failure::{Failure, Kind};
+use crate::outcome::{Attempt, Job};
 
 use super::rate::{Exceeded, OF, Rate};
 

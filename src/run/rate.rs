@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use crate::outcome::Kind;
+use crate::failure::Kind;
 
 /// So many GUIDs the rate is taken from.
 pub(super) const OF: usize = 100;

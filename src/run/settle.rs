@@ -4,11 +4,13 @@ use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::outcome::{Attempt, Failure, Job, Kind};
-use crate::retry::{self, Verdict};
+use crate::failure::{Failure, Kind};
+
+use super::retry::{self, Verdict};
+use crate::outcome::{Attempt, Job};
 
 use super::Course;
-use super::early::Early;
+use super::ending::Early;
 use super::memory::Waiting;
 use super::policy::{Charge, TooMany, Turn};
 

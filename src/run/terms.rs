@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::error::{Error, ExitCode};
-use crate::manifest::{Status, Tally};
+use crate::manifest::Status;
 use crate::outcome::Outcome;
+use crate::tally::Tally;
 
 /// What a run has to know.
 #[derive(Debug, Clone)]

@@ -3,12 +3,10 @@
 //! The user's table is gone through once to look and once to write, however large it is; everything else is asked of
 //! the batch.
 
-use duckdb::params;
+use crate::error::Result;
+use crate::tally::Tally;
 
-use crate::error::{Error, Result};
-use crate::manifest::Tally;
-
-use super::{OwnTables, Shape, Warehouse, Window, plain};
+use super::{RunsTable, Shape, Staged, Window};
 
 /// What a merge did with a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,34 +21,19 @@ pub struct Merged {
     pub failed: u64,
 }
 
-impl Warehouse {
-    /// Says of staged failures that they may pass, whatever their kind.
-    ///
-    /// # Errors
-    /// There is no memory for it.
-    pub fn stage_forgiven(&self, ids: &[Box<str>]) -> Result<()> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let stage = || -> duckdb::Result<()> {
-            self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE forgiven (id VARCHAR)")?;
-            let mut rows = self.connection.appender_to_catalog_and_db("forgiven", "temp", "main")?;
-            ids.iter().try_for_each(|id| rows.append_row(params![&**id]))?;
-            rows.flush()?;
-            let forgive =
-                "UPDATE temp.main.outcome SET permanent = false WHERE id IN (SELECT id FROM temp.main.forgiven)";
-            self.connection.execute_batch(forgive)
-        };
-        stage().map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))
-    }
-}
-
 impl Window<'_> {
     /// Records what a `pipe` printed and is staged: like [`Window::record`], but leaves alone what is known better.
     ///
     /// # Errors
     /// The warehouse cannot be written; then nothing of the batch is recorded.
-    pub fn merge(&self, own: &OwnTables, shape: &Shape, run_id: &str, tally: &mut Tally) -> Result<Merged> {
+    pub fn merge(
+        &self,
+        _: &Staged,
+        runs: &RunsTable,
+        shape: &Shape,
+        run_id: &str,
+        tally: &mut Tally,
+    ) -> Result<Merged> {
         let Shape { rows, id, done, id_type: kind, .. } = shape;
         let failure = self.quoted(&self.tables.failure);
         let known = format!(
@@ -83,7 +66,7 @@ impl Window<'_> {
             counted.failed += failed;
             counted.transient += transient;
             counted.fetched += done;
-            self.update_run(own, run_id, &counted, None)?;
+            self.update_run(runs, run_id, &counted, None)?;
             Ok((Merged { unknown, ignored, done, failed }, counted))
         })?;
         *tally = counted;

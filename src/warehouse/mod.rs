@@ -3,15 +3,18 @@
 //! This folder alone names duckdb. The file is open only inside a [`Window`], which is short, so that
 //! other programs can use it between two of them. It does not know how images are fetched.
 
+mod claims;
 mod condition;
+mod failures;
+mod images;
 mod load;
 mod merge;
 mod pending;
 mod place;
 mod record;
-mod report;
+mod runs;
+mod staging;
 mod tables;
-mod verify;
 
 use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
@@ -22,16 +25,17 @@ use duckdb::{Config, Connection};
 use crate::error::{Error, ExitCode, Result};
 use crate::machine;
 
+pub use claims::{Claim, Claims};
 pub use condition::Condition;
+pub use images::{Shape, Standing};
 pub use load::{HasHeader, LoadReport, Source, load};
 pub use merge::Merged;
 pub use pending::{PendingRow, Repeats, Selection, UrlSource};
 pub use place::{may_be_warehouse, must_be_warehouse};
-pub use record::{OwnTables, RunEnd};
-pub use report::{RunRow, Standing};
-pub use tables::{Name, Shape, Tables};
+pub use runs::{RunRow, RunsTable};
+pub use staging::Staged;
+pub use tables::{Name, Tables};
 use tables::{quote, text};
-pub use verify::{Claim, Claims};
 
 /// Memory that DuckDB may use at first; when a window needs more it gets more, up to half of what there is.
 const MEMORY: u64 = 64 << 20;

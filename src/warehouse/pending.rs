@@ -109,19 +109,6 @@ impl Window<'_> {
         sql
     }
 
-    fn leaves_failures_out(&self, selection: &Selection) -> Result<bool> {
-        Ok((selection.skip_failed || !selection.run_id.is_empty()) && self.has_failures()?)
-    }
-
-    fn has_failures(&self) -> Result<bool> {
-        let failure = &self.tables.failure;
-        if self.columns(failure)?.is_empty() {
-            return Ok(false);
-        }
-        let sql = format!("SELECT EXISTS (FROM {})", self.quoted(failure));
-        self.connection.query_row(&sql, [], |row| row.get(0)).map_err(|cause| self.error("read failures", &cause))
-    }
-
     /// What is left out because it failed for good: how many GUIDs, by kind, most first.
     ///
     /// # Errors

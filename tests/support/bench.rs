@@ -9,8 +9,10 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 use toller::image;
-use toller::manifest::{RunManifest, Tally, new_run_id};
+use toller::manifest::{RunManifest, new_run_id};
+
 use toller::outcome::{Outcome, Saved};
+use toller::tally::Tally;
 use toller::warehouse::{Access, Effort, Name, Opened, Tables, Warehouse};
 
 /// Outcomes in a batch.
@@ -78,27 +80,27 @@ fn record(file: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
         host: String::new(),
     };
     let window = open()?;
-    let (shape, own) = (window.shape()?, window.own_tables()?);
-    window.make_own_tables(&own, &shape)?;
-    window.open_run(&own, &run, wanted as u64, false)?;
+    let (shape, runs) = (window.shape()?, window.runs_table()?);
+    window.make_own_tables(&runs, &shape)?;
+    window.open_run(&runs, &run, wanted as u64, false)?;
     window.close()?;
-    let (mut staged, mut narrow, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut staging, mut narrow, mut whole) = (Vec::new(), Vec::new(), Vec::new());
     for (round, pending) in pending.chunks(BATCH).enumerate() {
         let batch: Vec<_> = pending.iter().map(|(_, id)| outcome(id)).collect();
         let started = Instant::now();
-        warehouse.stage(&batch)?;
-        staged.push(started.elapsed());
+        let staged = warehouse.stage(&batch)?;
+        staging.push(started.elapsed());
         let span = pending.first().zip(pending.last()).map(|(first, last)| (first.0, last.0));
         let (span, held) = if round % 2 == 0 { (span, &mut narrow) } else { (None, &mut whole) };
         let window = open()?;
-        window.record(&own, &shape, &run.run_id, (&batch, span), &Tally::default(), None)?;
+        window.record(&staged, span, &shape, (&runs, &run.run_id), &Tally::default(), None)?;
         held.push(window.close()?);
     }
     println!(
         "record {:8.2} ms of lock for {BATCH} of {rows} rows, {:.2} ms where ids repeat; {:.2} ms before it",
         millis(median(narrow)),
         millis(median(whole)),
-        millis(median(staged)),
+        millis(median(staging)),
     );
     Ok(())
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::manifest::{Status, Tally};
+use crate::manifest::Status;
+use crate::tally::Tally;
 use crate::text::shown;
 use crate::warehouse::{LoadReport, RunRow, Standing};
 

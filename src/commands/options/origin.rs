@@ -1,73 +1,142 @@
-//! Arguments become one plain configuration before anything happens.
-//!
-//! Every default and every check of a value is here, and so is every look at the environment; nothing below reads
-//! either again.
-
-mod urls;
+//! Where to get images from, how, and where to put them: what `fetch` and `pipe` are told alike.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{ExpectArg, HeaderArg, LayoutArgs, OriginArgs, Origins, ProgressArg, WarehouseArgs};
-use crate::error::{Error, Result};
-use crate::guid::{Shard, UrlTemplate};
-use crate::origin::{self, Identity, Proxies, Roots};
-use crate::progress::Style;
-use crate::run;
-use crate::store::Layout;
-use crate::warehouse::{HasHeader, Name, Tables, UrlSource};
-use crate::worker::Expect;
+use clap::{Args, ValueEnum};
 
-use urls::{extension, extension_of, sample, urls};
+use crate::error::{Error, Result};
+use crate::guid::UrlTemplate;
+use crate::origin::{self, Identity, Proxies, Roots};
+use crate::run::{self, Expect};
+use crate::store::Layout;
+use crate::terminal::Style;
+use crate::warehouse::UrlSource;
+
+use super::urls::{extension, extension_of, sample, urls};
+use super::values::{between, bytes, seconds, whole};
+use super::{ExpectArg, expect, layout};
 
 /// Above so many workers toller warns: most origins would call it rude.
 const MANY_WORKERS: usize = 16;
 
-/// Which warehouse, and how patiently.
-#[derive(Debug, Clone)]
-pub struct WarehouseConfig {
-    /// The DuckDB file.
-    pub file: PathBuf,
-    /// The names in it.
-    pub tables: Tables,
-    /// How long to wait for its lock.
-    pub lock_wait: Duration,
+/// Where to get images from, how, and where to put them: what `fetch` and `pipe` share.
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub struct OriginArgs {
+    /// The URL of an image, with {guid} in it
+    #[arg(long, value_name = "TEMPLATE")]
+    pub url: Option<String>,
+    /// The folder for the files; made if missing
+    #[arg(long, value_name = "DIR")]
+    pub dest: PathBuf,
+    /// What follows the GUID in a file's name [default: from the path of --url]
+    #[arg(long, value_name = "EXT")]
+    pub extension: Option<String>,
+    /// Levels of folders, two characters of the GUID each
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub fanout: u8,
+    /// Threads = connections = requests in flight, 1 to 64
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub workers: usize,
+    /// At most so many requests a second, over all workers
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// At most so many body bytes a second (2M, 500k)
+    #[arg(long, value_name = "BYTES")]
+    pub bandwidth: Option<String>,
+    /// Further attempts for transient failures
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub retries: u32,
+    /// For one attempt, from connect to last byte
+    #[arg(long, value_name = "SECONDS", default_value = "20")]
+    pub timeout: f64,
+    /// For connecting, the TLS handshake included
+    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    pub connect_timeout: f64,
+    /// A larger body is a failure
+    #[arg(long, value_name = "BYTES", default_value = "20M")]
+    pub max_bytes: String,
+    /// What counts as a good body
+    #[arg(long, value_name = "WHAT", default_value = "image")]
+    pub expect: ExpectArg,
+    /// At most so many images this run
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Stop cleanly after this long
+    #[arg(long, value_name = "SECONDS")]
+    pub max_runtime: Option<f64>,
+    /// Stop when more than this share of the last 100 failed; 100 is never
+    #[arg(long, value_name = "PERCENT", default_value = "50")]
+    pub max_failure_rate: f64,
+    /// Record so many outcomes at once
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub batch: usize,
+    /// Record at least this often
+    #[arg(long, value_name = "SECONDS")]
+    pub batch_seconds: Option<f64>,
+    /// Skip making files durable before they are recorded
+    #[arg(long)]
+    pub no_sync: bool,
+    /// A header line for the origin; secrets belong in --header-file
+    #[arg(long, value_name = "'Name: value'")]
+    pub header: Vec<String>,
+    /// Header lines for the origin, one a line
+    #[arg(long, value_name = "FILE")]
+    pub header_file: Option<PathBuf>,
+    /// How toller calls itself
+    #[arg(long, value_name = "TEXT", default_value = concat!("toller/", env!("CARGO_PKG_VERSION")))]
+    pub user_agent: String,
+    /// PEM roots on top of the others
+    #[arg(long, value_name = "FILE")]
+    pub ca_cert: Option<PathBuf>,
+    /// The client's own certificate, PEM, for origins that ask for one
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM [default: in the file of --cert]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Through this proxy [default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, less NO_PROXY]
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
+    /// How to show progress, on stderr
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub progress: ProgressArg,
+    /// No progress, no summary
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// A line for each failure
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Say what would be fetched; touch nothing
+    #[arg(long, short = 'n')]
+    pub dry_run: bool,
+    /// Write the GUIDs that failed, one a line
+    #[arg(long, value_name = "FILE")]
+    pub failed_list: Option<PathBuf>,
 }
 
-impl WarehouseConfig {
-    /// Takes the arguments.
-    ///
-    /// # Errors
-    /// A wait that is no time, or an empty name.
-    pub fn new(args: WarehouseArgs) -> Result<Self> {
-        let names = [&args.table, &args.id_column, &args.done_column, &args.failure_table];
-        if names.iter().any(|name| name.is_empty()) {
-            return Err(Error::usage("a table or a column", "its name is empty"));
-        }
-        let tables = Tables {
-            table: Name::parse(&args.table),
-            id: args.id_column,
-            done: args.done_column,
-            updated_named: args.updated_column.is_some(),
-            updated: args.updated_column.unwrap_or_else(|| "updated_at".into()),
-            manifest_named: args.manifest_table.is_some(),
-            manifest: Name::parse(args.manifest_table.as_deref().unwrap_or("run_manifest")),
-            failure: Name::parse(&args.failure_table),
-        };
-        let lock_wait = seconds("--lock-wait", args.lock_wait, 0.0)?;
-        Ok(Self { file: args.warehouse, tables, lock_wait })
-    }
+/// `--progress`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressArg {
+    /// A bar on a terminal, else lines
+    Auto,
+    /// A bar
+    Bar,
+    /// A line every 10 seconds
+    Lines,
+    /// Nothing
+    None,
 }
 
-impl From<HeaderArg> for HasHeader {
-    fn from(arg: HeaderArg) -> Self {
-        match arg {
-            HeaderArg::Auto => Self::Auto,
-            HeaderArg::Yes => Self::Yes,
-            HeaderArg::No => Self::No,
-        }
-    }
+/// Which of two values that exclude each other were typed, for "flags win" over the environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Origins {
+    /// `--url` was typed.
+    pub url_typed: bool,
+    /// `--url-column` was typed.
+    pub url_column_typed: bool,
 }
 
 /// What `fetch` and `pipe` run with.
@@ -192,75 +261,12 @@ impl FetchConfig {
     }
 }
 
-/// How files are called, from what was typed and, for the rest, from the table's last run.
-///
-/// # Errors
-/// A wrong value, or a destination that nobody has named.
-pub fn layout_like(args: LayoutArgs, last: Option<&crate::warehouse::RunRow>) -> Result<(Layout, Expect)> {
-    let dest = args.dest.or_else(|| last.and_then(|run| run.dest.as_deref()).map(PathBuf::from));
-    let dest = dest.ok_or_else(|| {
-        Error::usage("--dest", "no run of this table has named a destination yet, so it must be given")
-    })?;
-    let extension = match args.extension {
-        Some(given) => extension(&given)?,
-        None => last.and_then(|run| run.extension.clone()).unwrap_or_default(),
-    };
-    let fanout = args.fanout.or_else(|| last.and_then(|run| u8::try_from(run.fanout).ok())).unwrap_or(0);
-    let expect = match (args.expect, last.and_then(|run| run.expect.as_deref())) {
-        (Some(given), _) => expect(given),
-        (None, Some("any")) => Expect::Any,
-        (None, _) => Expect::Image,
-    };
-    Ok((layout(dest, extension, fanout)?, expect))
-}
-
-/// Reads `--shard`: K/N, or `auto` for what Slurm or Kubernetes say of this process.
-///
-/// # Errors
-/// Not of that form, no such part, or nobody says.
-pub fn shard(text: &str) -> Result<Shard> {
-    let (part, of) = if text == "auto" {
-        let number = |name: &str| std::env::var(name).ok().and_then(|value| value.trim().parse::<u32>().ok());
-        // Slurm counts from any number and in any steps, Kubernetes from 0.
-        let step = number("SLURM_ARRAY_TASK_STEP").unwrap_or(1).max(1);
-        let least = number("SLURM_ARRAY_TASK_MIN").unwrap_or(0);
-        let slurm = number("SLURM_ARRAY_TASK_ID").zip(number("SLURM_ARRAY_TASK_COUNT"));
-        let slurm = slurm.map(|(id, of)| ((id.saturating_sub(least) / step).checked_add(1), of));
-        let index = number("JOB_COMPLETION_INDEX");
-        let job = index.zip(number("JOB_COMPLETIONS")).map(|(index, of)| (index.checked_add(1), of));
-        let nobody = match index {
-            Some(_) => "JOB_COMPLETIONS is not set; Kubernetes leaves that to the job's manifest",
-            None => "neither a Slurm array nor an Indexed Job says which part this is",
-        };
-        slurm.or(job).ok_or_else(|| Error::usage("--shard auto", nobody))?
-    } else {
-        let (part, of) = text.split_once('/').unwrap_or_default();
-        (part.parse().ok(), of.parse().unwrap_or(0))
-    };
-    let shard = part.and_then(|part| Shard::new(part, of));
-    shard.ok_or_else(|| Error::usage(format!("--shard {text}"), "it must be K/N with K from 1 to N"))
-}
-
-fn expect(arg: ExpectArg) -> Expect {
-    match arg {
-        ExpectArg::Image => Expect::Image,
-        ExpectArg::Any => Expect::Any,
-    }
-}
-
 fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Identity>> {
     match (cert, key) {
         (Some(cert), key) => Ok(Some(Identity { cert, key })),
         (None, Some(_)) => Err(Error::usage("--key", "it does not go without --cert")),
         (None, None) => Ok(None),
     }
-}
-
-fn layout(dest: PathBuf, extension: String, fanout: u8) -> Result<Layout> {
-    if dest.as_os_str().is_empty() {
-        return Err(Error::usage("--dest", "it is empty"));
-    }
-    Ok(Layout { dest, extension, fanout: whole("--fanout", fanout, 0, 8)? })
 }
 
 fn user_agent(text: String) -> Result<String> {
@@ -310,60 +316,5 @@ fn style(progress: ProgressArg, quiet: bool) -> Style {
         ProgressArg::None => Style::None,
         ProgressArg::Auto | ProgressArg::Bar if terminal => Style::Bar,
         ProgressArg::Auto | ProgressArg::Bar | ProgressArg::Lines => Style::Lines,
-    }
-}
-
-fn whole<N: PartialOrd + std::fmt::Display + Copy>(option: &str, value: N, least: N, most: N) -> Result<N> {
-    if value < least || value > most {
-        return Err(Error::usage(format!("{option} {value}"), format!("it must be from {least} to {most}")));
-    }
-    Ok(value)
-}
-
-fn between(option: &str, value: f64, least: f64, most: f64) -> Result<f64> {
-    if value.is_finite() && value >= least && value <= most {
-        return Ok(value);
-    }
-    Err(Error::usage(format!("{option} {value}"), format!("it must be from {least} to {most}")))
-}
-
-/// A time in seconds, a year at the most.
-fn seconds(option: &str, value: f64, least: f64) -> Result<Duration> {
-    between(option, value, least, 366.0 * 86_400.0).map(Duration::from_secs_f64)
-}
-
-/// A number of bytes with k, M or G, a thousand each: a limit is then never exceeded, whatever the reader takes it for.
-fn bytes(option: &str, text: &str) -> Result<u64> {
-    let (digits, unit) = match text.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text[..at], 1_000),
-        Some((at, 'm' | 'M')) => (&text[..at], 1_000_000),
-        Some((at, 'g' | 'G')) => (&text[..at], 1_000_000_000),
-        _ => (text, 1),
-    };
-    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|number| *number > 0);
-    number.ok_or_else(|| Error::usage(format!("{option} {text}"), "it must be a number of bytes, such as 500k or 2M"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_take_a_unit() {
-        for (text, wanted) in [("1", 1), ("500k", 500_000), ("2M", 2_000_000), ("1g", 1_000_000_000)] {
-            assert_eq!(bytes("--x", text), Ok(wanted));
-        }
-        for text in ["", "0", "k", "-1", "1.5M", "1T", "99999999999G", "ü"] {
-            assert!(bytes("--x", text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn absurd_numbers_are_refused() {
-        assert!(seconds("--x", f64::NAN, 0.0).is_err());
-        assert!(seconds("--x", f64::INFINITY, 0.0).is_err());
-        assert!(seconds("--x", -1.0, 0.0).is_err());
-        assert!(whole("--workers", 65, 1, 64).is_err());
-        assert!(whole("--workers", 0, 1, 64).is_err());
     }
 }

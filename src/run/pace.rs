@@ -4,12 +4,10 @@
 //! the pause while it is away all come down to one question, "may I send now, or when?", answered under one lock. It
 //! knows nothing of HTTP; it is told.
 
-mod throttle;
-
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use throttle::Throttle;
+use super::throttle::Throttle;
 
 /// How much unused bandwidth is kept for later: enough to hold the average over slow answers, too little for a burst.
 const BANDWIDTH_CREDIT: Duration = Duration::from_millis(500);

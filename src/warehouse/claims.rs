@@ -10,7 +10,7 @@ use duckdb::{Connection, params};
 use crate::error::{Error, Result};
 use crate::outcome::Outcome;
 
-use super::{Shape, Warehouse, Window, plain};
+use super::{Shape, Staged, Warehouse, Window, plain};
 
 /// What the warehouse says of one GUID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,13 +118,13 @@ impl Warehouse {
             return Ok(());
         }
         let batch: Vec<_> = ids.iter().map(|id| Outcome::claimed(id.clone())).collect();
-        self.stage(&batch)?;
-        self.write(patience, |window| window.correct(shape, to_done))
+        let staged = self.stage(&batch)?;
+        self.write(patience, |window| window.correct(&staged, shape, to_done))
     }
 }
 
 impl Window<'_> {
-    fn correct(&self, shape: &Shape, to_done: bool) -> Result<()> {
+    fn correct(&self, _: &Staged, shape: &Shape, to_done: bool) -> Result<()> {
         // Where toller has never run there are no failures to take away.
         let failures = !self.columns(&self.tables.failure)?.is_empty();
         let change =

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::stop::Reason;
 use crate::error::{Error, ExitCode};
+use crate::failure::{Failure, Kind};
 use crate::manifest::Status;
-use crate::outcome::{Failure, Kind};
-use crate::stop::Reason;
 
 use super::policy::{ROW, TooMany, place_of};
 

@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::failure::{Failure, Kind};
 use crate::guid::UrlTemplate;
 use crate::image::{self, Proof};
 use crate::origin::{Framing, Origin};
-use crate::outcome::{Attempt, Failure, Job, Kind, Saved};
-use crate::pace::Pace;
+
+use super::pace::Pace;
+use crate::outcome::{Attempt, Job, Saved};
 use crate::store::Store;
 
 /// Space that a worker keeps from one body for the next; what a huge one took is given back at once.

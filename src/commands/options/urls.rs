@@ -1,11 +1,12 @@
 //! Where URLs come from, and what they say about the names of files.
 
-use crate::cli::{ExpectArg, Origins};
 use crate::error::{Error, Result};
 use crate::guid::{Guid, PLACEHOLDER, UrlTemplate};
 use crate::origin::parse_url;
 use crate::text::without_secrets;
 use crate::warehouse::UrlSource;
+
+use super::{ExpectArg, Origins};
 
 /// The extensions that images have.
 const IMAGES: [&str; 18] = [

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::{Error, Result};
-use crate::manifest::Tally;
 use crate::outcome::Outcome;
-use crate::report::{grouped, rough, size};
 use crate::run::Watch;
+use crate::tally::Tally;
+use crate::terminal::{grouped, rough, size};
 use crate::text::{fits_a_line, shown};
 
 const LINE_EVERY: Duration = Duration::from_secs(10);

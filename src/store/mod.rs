@@ -18,8 +18,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
-use crate::outcome::{Failure, Kind};
 
 pub use making::Making;
 use names::Names;

@@ -9,18 +9,21 @@ use std::io::{self, BufRead, Read, Seek};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::cli::{self, LayoutArgs};
-use crate::config::{WarehouseConfig, layout_like};
+use clap::Args;
+
 use crate::error::{Error, ExitCode, Result};
 use crate::guid::Guid;
 use crate::input;
+use crate::line::{Arrival, parse};
 use crate::machine;
-use crate::manifest::{RunManifest, Status, Tally, new_run_id};
-use crate::outcome::{Failure, Kind, Outcome, Saved};
-use crate::pipe::Line;
-use crate::report::{self, MergeReport};
+use crate::manifest::{Ending, RunManifest, Status, new_run_id};
+use crate::outcome::Outcome;
 use crate::store::{self, Layout};
-use crate::warehouse::{Effort, Merged, OwnTables, RunEnd, Shape, Warehouse};
+use crate::tally::Tally;
+use crate::terminal::{self, MergeReport};
+use crate::warehouse::{Effort, Merged, RunsTable, Shape, Warehouse};
+
+use super::options::{LayoutArgs, WarehouseArgs, WarehouseConfig, layout_like};
 
 /// How many outcomes are applied in one transaction: many, because each goes through the whole table twice.
 const BATCH: usize = 250_000;
@@ -31,8 +34,34 @@ const LONGEST_LINE: u64 = 1 << 20;
 /// Below a destination no file lies deeper: its name and the folders of `--fanout`.
 const DEEPEST: usize = 9;
 
+/// What `-h` begins with.
+pub const EXAMPLES: &str = "\
+Examples:
+  toller merge --warehouse images.duckdb outcomes-*.ndjson
+  zcat outcomes.ndjson.gz | toller merge --warehouse images.duckdb --dest thumbs -";
+
+/// `toller merge`
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its type says it")]
+    pub warehouse: WarehouseArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its type says it")]
+    pub layout: LayoutArgs,
+    /// What `pipe` printed, gzipped or not; - is standard input
+    #[arg(value_name = "OUTCOMES", required = true)]
+    pub sources: Vec<PathBuf>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Carries out `toller merge`.
-pub fn merge(args: cli::Merge) -> Result<ExitCode> {
+///
+/// # Errors
+/// Outcomes or the warehouse cannot be used; what was applied before is recorded.
+pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let claims = Claims::new(args.layout, &books, place.lock_wait)?;
@@ -47,18 +76,19 @@ pub fn merge(args: cli::Merge) -> Result<ExitCode> {
         expect: None,
         host: machine::host(),
     };
-    let (shape, own) = books.write(place.lock_wait, |window| {
-        let (shape, own) = (window.shape()?, window.own_tables()?);
-        window.make_own_tables(&own, &shape)?;
-        window.open_run(&own, &run, 0, false)?;
-        Ok((shape, own))
+    let (shape, runs) = books.write(place.lock_wait, |window| {
+        let (shape, runs) = (window.shape()?, window.runs_table()?);
+        window.failures_must_be_ours()?;
+        window.make_own_tables(&runs, &shape)?;
+        window.open_run(&runs, &run, 0, false)?;
+        Ok((shape, runs))
     })?;
-    if let Some(notice) = &own.notice {
-        report::print_notice(notice);
+    if let Some(notice) = &runs.notice {
+        terminal::print_notice(notice);
     }
     let mut merge = Merge {
         books: &books,
-        own,
+        runs,
         shape,
         claims,
         lock_wait: place.lock_wait,
@@ -71,20 +101,20 @@ pub fn merge(args: cli::Merge) -> Result<ExitCode> {
     let rest = merge.apply();
     let merged = merged.and(rest);
     let end = match &merged {
-        Ok(()) => RunEnd { status: merge.tally.verdict(merge.report.missing > 0).0, error: None, forgive_since: None },
-        Err(error) => RunEnd { status: Status::Failed, error: Some(error.line()), forgive_since: None },
+        Ok(()) => Ending::new(merge.tally.verdict(merge.report.missing > 0).0, None),
+        Err(error) => Ending::new(Status::Failed, Some(error.line())),
     };
-    let closed = books.write(place.lock_wait, |window| window.close_run(&merge.own, &run.run_id, &merge.tally, &end));
+    let closed = books.write(place.lock_wait, |window| window.close_run(&merge.runs, &run.run_id, &merge.tally, &end));
     // The first error is the one to report.
     merged?;
     closed?;
-    report::show(&merge.report, args.json, |report| report.text())?;
+    terminal::show(&merge.report, args.json, |report| report.text())?;
     Ok(if merge.report.missing > 0 { ExitCode::Partial } else { ExitCode::Done })
 }
 
 struct Merge<'m> {
     books: &'m Warehouse,
-    own: OwnTables,
+    runs: RunsTable,
     shape: Shape,
     claims: Claims,
     lock_wait: Duration,
@@ -105,7 +135,7 @@ impl Merge<'_> {
         if torn {
             self.report.torn += 1;
             let line = format!("{}: its last line is torn and is skipped", source.display());
-            report::print_notice(&line);
+            terminal::print_notice(&line);
         }
         text.each(|_, line| {
             let Some(arrival) = line else { return Ok(()) };
@@ -124,10 +154,10 @@ impl Merge<'_> {
         if batch.outcomes.is_empty() {
             return Ok(());
         }
-        self.books.stage(&batch.outcomes)?;
-        self.books.stage_forgiven(&batch.forgiven.into_iter().collect::<Vec<_>>())?;
-        let (own, shape, tally, run_id) = (&self.own, &self.shape, &mut self.tally, &self.report.run_id);
-        let merged = self.books.write(self.lock_wait, |window| window.merge(own, shape, run_id, tally))?;
+        let staged = self.books.stage(&batch.outcomes)?;
+        self.books.stage_forgiven(&staged, &batch.forgiven.into_iter().collect::<Vec<_>>())?;
+        let (runs, shape, tally, run_id) = (&self.runs, &self.shape, &mut self.tally, &self.report.run_id);
+        let merged = self.books.write(self.lock_wait, |window| window.merge(&staged, runs, shape, run_id, tally))?;
         let Merged { unknown, ignored, done, failed } = merged;
         self.report.failed += failed;
         self.report.unknown += unknown;
@@ -183,15 +213,6 @@ impl Claims {
 
 fn is_there(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
-}
-
-/// One line.
-struct Arrival {
-    outcome: Outcome,
-    /// Where its file was when it was printed.
-    path: Option<String>,
-    /// A failure for good by its kind, and yet not to be taken so.
-    forgiven: bool,
 }
 
 /// Outcomes of one transaction, one for each GUID: a success stands, failures add up in the order they come.
@@ -296,28 +317,4 @@ impl Text {
         }
         Ok(())
     }
-}
-
-fn parse(line: &[u8]) -> std::result::Result<Arrival, String> {
-    let line: Line = serde_json::from_slice(line).map_err(|cause| cause.to_string())?;
-    let finished_at =
-        humantime::parse_rfc3339_weak(&line.finished_at).map_err(|cause| format!("finished_at: {cause}"))?;
-    let result = if line.ok {
-        Ok(Saved { bytes: line.bytes.unwrap_or(0), reused: false })
-    } else {
-        let kind = line.kind.as_deref().and_then(Kind::from_name).ok_or("a failure without a known kind")?;
-        let (http_status, message) = (line.http_status, line.message.unwrap_or_default());
-        Err(Failure { http_status, ..Failure::new(kind, message) })
-    };
-    let forgiven = line.permanent == Some(false) && result.as_ref().is_err_and(|failure| !failure.is_transient());
-    let outcome = Outcome {
-        id: line.guid.into(),
-        // Only failures are recorded with their URL.
-        url: line.url.filter(|_| !line.ok).map(Into::into),
-        attempts: line.attempts.unwrap_or(0),
-        spent: Duration::from_millis(line.ms.unwrap_or(0)),
-        finished_at,
-        result,
-    };
-    Ok(Arrival { outcome, path: line.path, forgiven })
 }

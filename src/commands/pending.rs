@@ -6,21 +6,52 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
-use crate::cli;
-use crate::config::{WarehouseConfig, shard};
+use clap::Args;
+
 use crate::error::{Error, ExitCode, Result};
 use crate::guid::Shard;
-use crate::report::{self, grouped};
+use crate::terminal::{self, grouped};
 use crate::text::fits_a_line;
 use crate::warehouse::{Effort, Repeats, Selection, UrlSource, Warehouse};
+
+use super::options::{WarehouseArgs, WarehouseConfig, shard};
 
 /// A page is full with so many bytes: close to a million GUIDs, read in less than half a second.
 const PAGE: usize = 32 << 20;
 /// Or with so many rows, where they have to be sorted.
 const PAGE_ROWS: usize = 1_000_000;
 
+/// What `-h` begins with.
+pub const EXAMPLES: &str = "\
+Examples:
+  toller pending --warehouse images.duckdb | wc -l
+  toller pending --warehouse images.duckdb --shard 2/8 > shard-2.txt";
+
+/// `toller pending`
+#[derive(Debug, Args)]
+pub struct PendingArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its type says it")]
+    pub warehouse: WarehouseArgs,
+    /// A further condition on the pending rows
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// Print only part K of N; auto takes it from Slurm or Kubernetes
+    #[arg(long, value_name = "K/N")]
+    pub shard: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Print GUID, tab and the URL in this column
+    #[arg(long, value_name = "NAME")]
+    pub url_column: Option<String>,
+}
+
 /// Carries out `toller pending`.
-pub fn pending(args: cli::Pending) -> Result<ExitCode> {
+///
+/// # Errors
+/// The warehouse cannot be read, or stdout not written.
+pub fn pending(args: PendingArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let shard = args.shard.as_deref().map(shard).transpose()?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
@@ -92,7 +123,7 @@ impl Page {
     fn say_what_is_left_out(&self) {
         if self.unprintable > 0 {
             let count = grouped(self.unprintable);
-            report::print_notice(&format!(
+            terminal::print_notice(&format!(
                 "{count} ids are empty or hold a tab or a line break, and are left out; `toller fetch` records them as bad_guid"
             ));
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::outcome::Failure;
+use crate::failure::Failure;
 
 /// The longest that a `Retry-After` is obeyed within a run; a longer one ends it.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(5);
@@ -42,7 +42,7 @@ pub fn decide(attempt: u32, retries: u32, failure: &Failure, jitter: f64) -> Ver
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outcome::Kind;
+    use crate::failure::Kind;
 
     #[test]
     fn waits_double_up_to_half_a_minute_and_jitter_takes_its_share() {

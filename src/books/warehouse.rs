@@ -1,98 +1,22 @@
-//! What a run needs of its books: the next pending GUIDs, a place for outcomes, an end.
-//!
-//! The trait has two implementations: the warehouse, here, and standard streams, in `pipe`. Neither ever
-//! blocks for long: what cannot be done now is tried again by the run, which has other things to do meanwhile.
+//! The warehouse as a run's books: what is pending comes from it a page at a time, and outcomes go into it in batches,
+//! each in a window that is as short as may be.
 
-mod page;
-mod share;
-
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
-use crate::manifest::{RunManifest, Status, Tally};
-use crate::outcome::{Failure, Job, Kind, Outcome};
-use crate::stop::Stop;
+use crate::manifest::{Ending, RunManifest, Status};
+use crate::outcome::{Job, Outcome};
+use crate::run::stop::Stop;
+use crate::run::{Closing, Ledger, Supply};
+use crate::tally::Tally;
 use crate::warehouse::{
-    Access, Effort, Opened, OwnTables, PendingRow, RunEnd, Selection, Shape, UrlSource, Warehouse, Window,
+    Access, Effort, Opened, PendingRow, RunsTable, Selection, Shape, Staged, UrlSource, Warehouse, Window,
 };
 
-pub use page::hash;
-use page::{PAGE, Page};
-use share::Share;
-
-/// What comes next.
-#[derive(Debug)]
-pub enum Supply {
-    /// A GUID to fetch.
-    Job(Job),
-    /// An id that is none; its story is over.
-    Refused(Outcome),
-    /// Nothing at this moment.
-    Wait,
-    /// Nothing before the books have been opened again.
-    Dry,
-    /// Nothing more.
-    End,
-}
-
-/// What came of an attempt to close the books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Closing {
-    /// They are closed; what is left was beyond this run.
-    Closed {
-        /// GUIDs are pending that this run has not tried.
-        left: bool,
-    },
-    /// More has turned up in the meantime.
-    More,
-    /// Not now.
-    Later,
-}
-
-/// Why a run ends before its natural end.
-#[derive(Debug, Clone)]
-pub struct EarlyEnd {
-    /// The last word about it.
-    pub status: Status,
-    /// In words, for the run's row.
-    pub error: Option<String>,
-    /// What failed since then is not taken for good.
-    pub forgive_since: Option<SystemTime>,
-}
-
-/// The books of a run.
-pub trait Ledger {
-    /// What keeps the books from being kept, in words.
-    fn hindrance(&self) -> &'static str;
-
-    /// The next pending GUID.
-    ///
-    /// # Errors
-    /// The source cannot be read.
-    fn next(&mut self) -> Result<Supply>;
-
-    /// Whether a batch of this size would be tried now; asked before its files are made durable.
-    fn is_ready(&self, batch: usize) -> bool;
-
-    /// Reads more of what is pending, where that is cheaper than a record; may as well do nothing.
-    ///
-    /// # Errors
-    /// As [`Ledger::record`].
-    fn turn_page(&mut self, idle: bool) -> Result<()>;
-
-    /// Records a batch whose files are durable. False when it cannot be done now.
-    ///
-    /// # Errors
-    /// It cannot be done at all; or, `idle` meaning that nothing else is left to do, not within the time to wait.
-    fn record(&mut self, batch: &[Outcome], tally: &Tally, idle: bool) -> Result<bool>;
-
-    /// Records the last batch and closes the books: `early`, or because nothing more is pending.
-    ///
-    /// # Errors
-    /// As [`Ledger::record`].
-    fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&EarlyEnd>) -> Result<Closing>;
-}
+use super::page::{PAGE, Page};
+use super::spacing::Share;
 
 /// How often the table is gone through again for what became pending during the run.
 const PASSES: u32 = 3;
@@ -109,12 +33,12 @@ pub struct WarehouseLedger<'w> {
     warehouse: &'w Warehouse,
     selection: Selection,
     run_id: String,
-    own: OwnTables,
+    runs: RunsTable,
     shape: Shape,
     /// The table has many rows.
     large: bool,
-    /// So many at the front of the batch are staged; it only grows until it is recorded.
-    staged: usize,
+    /// What of the batch is staged, which only grows until it is recorded.
+    staged: Option<Staged>,
     /// No id was pending in two rows, so that where a page has found it is where all of it is.
     distinct: bool,
     page: Page,
@@ -137,7 +61,7 @@ pub struct FirstLook<'w> {
     warehouse: &'w Warehouse,
     window: Window<'w>,
     shape: Shape,
-    own: OwnTables,
+    runs: RunsTable,
     rows: u64,
     distinct: bool,
     page: Page,
@@ -173,7 +97,8 @@ pub fn look<'w>(
         return Ok(None);
     };
     let shape = window.shape()?;
-    let own = window.own_tables()?;
+    let runs = window.runs_table()?;
+    window.failures_must_be_ours()?;
     let rows = window.count_rows()?;
     if rows >= LARGE {
         warehouse.exert(Effort::Alone)?;
@@ -189,7 +114,7 @@ pub fn look<'w>(
         }
         many => window.count_distinct_pending(&shape, selection, many)?,
     };
-    Ok(Some(FirstLook { warehouse, window, shape, own, rows, distinct: pending == pending_rows, page, pending }))
+    Ok(Some(FirstLook { warehouse, window, shape, runs, rows, distinct: pending == pending_rows, page, pending }))
 }
 
 impl<'w> FirstLook<'w> {
@@ -220,7 +145,7 @@ impl<'w> FirstLook<'w> {
     /// What the user should know about the tables.
     #[must_use]
     pub fn notice(&self) -> Option<&str> {
-        self.own.notice.as_deref()
+        self.runs.notice.as_deref()
     }
 
     /// Closes the warehouse again, nothing being pending; rows of dead runs, if there are any, are closed too.
@@ -228,10 +153,10 @@ impl<'w> FirstLook<'w> {
     /// # Errors
     /// The warehouse cannot be written.
     pub fn leave(self, run: &RunManifest, lock_wait: Duration) -> Result<()> {
-        let dead = self.window.has_dead_runs(&self.own, run)?;
+        let dead = self.window.has_dead_runs(&self.runs, run)?;
         self.window.close()?;
         if dead {
-            self.warehouse.write(lock_wait, |window| window.close_dead_runs(&self.own, run))?;
+            self.warehouse.write(lock_wait, |window| window.close_dead_runs(&self.runs, run))?;
         }
         Ok(())
     }
@@ -257,10 +182,10 @@ impl<'w> FirstLook<'w> {
             warehouse,
             selection,
             run_id: run.run_id.clone(),
-            own: self.own,
+            runs: self.runs,
             shape: self.shape,
             large: self.rows >= LARGE,
-            staged: 0,
+            staged: None,
             distinct: self.distinct,
             page: self.page,
             allowance: limit.unwrap_or(u64::MAX),
@@ -274,10 +199,10 @@ impl<'w> FirstLook<'w> {
             ledger.page.read(&window, &ledger.shape, &ledger.selection, 0)?;
         }
         let first = ledger.page.first(REHEARSED);
-        warehouse.stage(&first)?;
-        window.rehearse(&ledger.shape, ledger.page.span(&first))?;
-        window.make_own_tables(&ledger.own, &ledger.shape)?;
-        window.open_run(&ledger.own, run, self.pending, holds_lock)?;
+        let staged = warehouse.stage(&first)?;
+        window.rehearse(&staged, &ledger.shape, ledger.page.span(&first))?;
+        window.make_own_tables(&ledger.runs, &ledger.shape)?;
+        window.open_run(&ledger.runs, run, self.pending, holds_lock)?;
         window.close()?;
         if ledger.large {
             warehouse.exert(Effort::Beside)?;
@@ -294,19 +219,15 @@ impl WarehouseLedger<'_> {
     }
 
     /// Puts a batch beside the warehouse, while that is everybody's; what was put there before it was found locked, once.
-    fn stage(&mut self, batch: &[Outcome]) -> Result<()> {
-        match batch.get(self.staged..) {
-            Some(more) if self.staged > 0 => self.warehouse.stage_more(more)?,
-            _ => self.warehouse.stage(batch)?,
+    fn stage(&mut self, batch: &[Outcome]) -> Result<Staged> {
+        match self.staged.take() {
+            Some(mut staged) if (1..=batch.len()).contains(&staged.count()) => {
+                let more = &batch[staged.count()..];
+                self.warehouse.stage_more(&mut staged, more)?;
+                Ok(staged)
+            }
+            _ => self.warehouse.stage(batch),
         }
-        self.staged = batch.len();
-        Ok(())
-    }
-
-    /// These are in the warehouse, or belong to a run that is over.
-    fn forget(&mut self, batch: &[Outcome]) {
-        self.page.forget(batch);
-        self.staged = 0;
     }
 
     /// The warehouse stays locked: no matter while there is other work, an error once the patience is over.
@@ -372,15 +293,18 @@ impl Ledger for WarehouseLedger<'_> {
 
     fn record(&mut self, batch: &[Outcome], tally: &Tally, idle: bool) -> Result<bool> {
         let warehouse = self.warehouse;
-        self.stage(batch)?;
+        let staged = self.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
-            Opened::Locked(error) => return self.still_locked(idle, error).map(|()| false),
+            Opened::Locked(error) => {
+                self.staged = Some(staged);
+                return self.still_locked(idle, error).map(|()| false);
+            }
         };
         self.waiting_since = None;
         self.try_again_in = Duration::ZERO;
-        window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, None)?;
-        self.forget(batch);
+        window.record(&staged, self.span(batch), &self.shape, (&self.runs, &self.run_id), tally, None)?;
+        self.page.forget(batch);
         let reading = Instant::now();
         if !self.page.is_last() && self.page.read(&window, &self.shape, &self.selection, batch.len())? {
             self.share.count_page(reading.elapsed());
@@ -392,7 +316,7 @@ impl Ledger for WarehouseLedger<'_> {
         Ok(true)
     }
 
-    fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&EarlyEnd>) -> Result<Closing> {
+    fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&Ending>) -> Result<Closing> {
         // The last window does not count towards the share.
         if Instant::now() < self.try_again_at {
             return Ok(Closing::Later);
@@ -401,27 +325,24 @@ impl Ledger for WarehouseLedger<'_> {
         if self.large {
             warehouse.exert(Effort::Alone)?;
         }
-        self.stage(batch)?;
+        let staged = self.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
-            Opened::Locked(error) => return self.still_locked(true, error).map(|()| Closing::Later),
+            Opened::Locked(error) => {
+                self.staged = Some(staged);
+                return self.still_locked(true, error).map(|()| Closing::Later);
+            }
         };
         self.waiting_since = None;
         self.try_again_in = Duration::ZERO;
-        let end = early.map(|early| RunEnd {
-            status: early.status,
-            error: early.error.clone(),
-            forgive_since: early.forgive_since,
-        });
-        let recorded =
-            window.record(&self.own, &self.shape, &self.run_id, (batch, self.span(batch)), tally, end.as_ref());
+        let recorded = window.record(&staged, self.span(batch), &self.shape, (&self.runs, &self.run_id), tally, early);
         if let (Err(error), Some(_)) = (&recorded, early) {
             // The batch is lost to the warehouse, its files are not; that the run has ended, and why, is still to be known.
-            let end = RunEnd { status: Status::Failed, error: Some(error.line()), forgive_since: None };
-            window.close_run(&self.own, &self.run_id, tally, &end)?;
+            let end = Ending::new(Status::Failed, Some(error.line()));
+            window.close_run(&self.runs, &self.run_id, tally, &end)?;
         }
         recorded?;
-        self.forget(batch);
+        self.page.forget(batch);
         if early.is_some() {
             window.close()?;
             return Ok(Closing::Closed { left: true });
@@ -439,8 +360,8 @@ impl Ledger for WarehouseLedger<'_> {
             }
             return Ok(Closing::More);
         }
-        let end = RunEnd { status: tally.verdict(left).0, error: None, forgive_since: None };
-        window.close_run(&self.own, &self.run_id, tally, &end)?;
+        let end = Ending::new(tally.verdict(left).0, None);
+        window.close_run(&self.runs, &self.run_id, tally, &end)?;
         window.close()?;
         Ok(Closing::Closed { left })
     }

@@ -6,24 +6,55 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use crate::cli;
-use crate::config::{WarehouseConfig, layout_like};
+use clap::Args;
+
 use crate::error::{Error, ExitCode, Result};
 use crate::guid::Guid;
 use crate::machine;
 use crate::manifest::new_run_id;
-use crate::report::{self, VerifyReport, grouped};
+use crate::run::{self, Expect};
 use crate::store::{self, Layout, Look, Share, Store};
+use crate::terminal::{self, VerifyReport, grouped};
 use crate::warehouse::{Claim, Claims, Effort, Shape, Warehouse};
-use crate::worker::{self, Expect};
+
+use super::options::{LayoutArgs, WarehouseArgs, WarehouseConfig, layout_like};
 
 /// How many claims, or files, are taken at once.
 const PAGE: usize = 10_000;
 /// How many files that cannot be read are named.
 const NAMED: u64 = 20;
 
+/// What `-h` begins with.
+pub const EXAMPLES: &str = "\
+Examples:
+  toller verify --warehouse images.duckdb
+  toller verify --warehouse images.duckdb --dest /mnt/thumbs --extension jpg --fix";
+
+/// `toller verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its type says it")]
+    pub warehouse: WarehouseArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its type says it")]
+    pub layout: LayoutArgs,
+    /// Make the warehouse true: what is missing or corrupt is pending again, what is there is done
+    #[arg(long)]
+    pub fix: bool,
+    /// Fix even where more than half of what is done would be pending again
+    #[arg(long)]
+    pub yes: bool,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Carries out `toller verify`.
-pub fn verify(args: cli::Verify) -> Result<ExitCode> {
+///
+/// # Errors
+/// The warehouse or the destination cannot be read; or, with --fix, written.
+pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let last = books.read(place.lock_wait, |window| window.last_destination())?;
@@ -37,7 +68,7 @@ pub fn verify(args: cli::Verify) -> Result<ExitCode> {
     std::fs::metadata(&layout.dest).map_err(|cause| Error::new("destination", layout.dest.display(), cause))?;
     let dest = std::path::absolute(&layout.dest).unwrap_or_else(|_| layout.dest.clone());
     let looked = format!("looking in {}, {source}", dest.display());
-    report::print_notice(&looked);
+    terminal::print_notice(&looked);
     if args.fix {
         store::must_be_free(&layout.dest)?;
     }
@@ -62,7 +93,7 @@ pub fn verify(args: cli::Verify) -> Result<ExitCode> {
             check.mend(&mend, claims.at(places)?)?;
         }
     }
-    report::show(&check.report, args.json, |report| report.text())?;
+    terminal::show(&check.report, args.json, |report| report.text())?;
     match refused {
         Some(refused) => Err(refused),
         None if check.unreadable > 0 => Err(unreadable(&layout.dest, check.unreadable)),
@@ -164,7 +195,7 @@ impl Check<'_> {
         };
         match (claim.done, whole) {
             (_, false) => Truth::Corrupt,
-            (false, true) if worker::proves_itself(&self.body) => Truth::Unrecorded,
+            (false, true) if run::proves_itself(&self.body) => Truth::Unrecorded,
             // What no row claims and does not prove itself may be what a power cut left; a fetch brings it anew.
             (_, true) => Truth::Agreed,
         }
@@ -173,7 +204,7 @@ impl Check<'_> {
     fn unknown(&mut self, path: &Path, cause: &str) -> Truth {
         self.unreadable += 1;
         if self.unreadable <= NAMED {
-            report::print_notice(&format!("{}: {cause}", path.display()));
+            terminal::print_notice(&format!("{}: {cause}", path.display()));
         }
         Truth::Unknown
     }

@@ -5,12 +5,18 @@
 //! here with its due time, and a worker never sleeps for it. Ending is hanging up.
 
 mod crew;
-mod early;
+mod ending;
+mod ledger;
 mod memory;
+pub mod pace;
 mod policy;
 mod rate;
+mod retry;
 mod settle;
+pub mod stop;
 mod terms;
+mod throttle;
+pub mod worker;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -21,19 +27,23 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::RecvTimeoutError;
 
 use crate::error::Result;
+use crate::failure::Failure;
 use crate::guid::Guid;
-use crate::ledger::{Closing, EarlyEnd, Ledger, Supply};
-use crate::manifest::Tally;
-use crate::outcome::{Attempt, Failure, Job, Outcome, Saved};
-use crate::stop::{Reason, Stop};
-use crate::worker::{Tools, work};
+use crate::manifest::Ending;
+use crate::outcome::{Attempt, Job, Outcome, Saved};
+use crate::tally::Tally;
 
 use crew::Crew;
-use early::Early;
+use ending::Early;
 use memory::Waiting;
 use policy::Policy;
 
+use stop::{Reason, Stop};
+use worker::work;
+
+pub use ledger::{Closing, Ledger, Supply};
 pub use terms::{Ended, Settings, Watch};
+pub use worker::{Expect, Tools, proves_itself};
 
 /// The fewest and the most GUIDs in flight.
 const WINDOW: (u64, u64) = (256, 4096);
@@ -284,7 +294,7 @@ impl Course<'_> {
         self.durable = self.batch.len();
     }
 
-    fn close(&mut self, early: Option<&EarlyEnd>) -> Result<Closing> {
+    fn close(&mut self, early: Option<&Ending>) -> Result<Closing> {
         self.make_durable()?;
         self.count_requests();
         let closing = self.ledger.finish(&self.batch, &self.tally, early)?;
@@ -345,7 +355,7 @@ impl Course<'_> {
                 early = Early::broken(error);
             }
         }
-        let end = EarlyEnd {
+        let end = Ending {
             status: early.status(),
             error: (!matches!(early, Early::Asked(_))).then(|| early.words()),
             forgive_since: early.forgive_since(),
@@ -385,7 +395,7 @@ impl Course<'_> {
         }
     }
 
-    fn close_early(&mut self, end: &EarlyEnd, early: &Early) -> Result<()> {
+    fn close_early(&mut self, end: &Ending, early: &Early) -> Result<()> {
         let started = Instant::now();
         loop {
             match self.close(Some(end)) {

@@ -1,0 +1,155 @@
+//! `toller fetch`: the main job. Puts its parts together, and says what came of it.
+
+use std::time::{Instant, SystemTime};
+
+use clap::Args;
+
+use crate::books::{self, Beginning};
+use crate::error::{Error, ExitCode, Result};
+use crate::machine;
+use crate::manifest::{RunManifest, Status, new_run_id};
+use crate::run::{self, Watch};
+use crate::store::{self, Share};
+use crate::tally::Tally;
+use crate::terminal::{FetchReport, grouped, left_alone, show};
+use crate::text::shown;
+use crate::warehouse::{Effort, PendingRow, Selection, UrlSource, Warehouse};
+
+use super::options::{FetchConfig, OriginArgs, Origins, WarehouseArgs, WarehouseConfig};
+use super::session::{Session, conclude, stopped};
+
+/// What `-h` begins with.
+pub const EXAMPLES: &str = "\
+Examples:
+  toller fetch --warehouse images.duckdb --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs
+  toller fetch --warehouse images.duckdb --url-column thumb_url --dest thumbs --extension jpg --limit 100
+  toller fetch -n --warehouse images.duckdb --url 'https://cdn.example.com/{guid}' --dest thumbs
+  TOLLER_WAREHOUSE=images.duckdb TOLLER_NO_SYNC=1 toller fetch --url … --dest thumbs --json";
+
+/// `toller fetch`
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its type says it")]
+    pub warehouse: WarehouseArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its type says it")]
+    pub origin: OriginArgs,
+    /// Take each image's URL from this column instead of --url
+    #[arg(long, value_name = "NAME")]
+    pub url_column: Option<String>,
+    /// A further condition on the pending rows
+    #[arg(long = "where", value_name = "SQL")]
+    pub condition: Option<String>,
+    /// Also fetch what failed for good in an earlier run
+    #[arg(long)]
+    pub retry_failed: bool,
+    /// The summary as one JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Carries out `toller fetch`.
+///
+/// # Errors
+/// Whatever kept it from its end.
+pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
+    let started = Instant::now();
+    let place = WarehouseConfig::new(args.warehouse)?;
+    let config = FetchConfig::new(args.origin, args.url_column, origins, 10.0)?;
+    if config.urls == UrlSource::None {
+        return Err(Error::usage("--url", "it is required, unless --url-column is given"));
+    }
+    let mut session = Session::open(&config)?;
+    let warehouse = Warehouse::new(place.file, place.tables, Effort::Beside)?;
+    let run_id = new_run_id(SystemTime::now());
+    let selection = Selection {
+        condition: args.condition.map(|sql| warehouse.condition(sql)).transpose()?,
+        urls: config.urls.clone(),
+        skip_failed: !args.retry_failed,
+        run_id: run_id.clone(),
+    };
+    let look = books::look(&warehouse, &selection, place.lock_wait, &session.stop)?;
+    let Some(look) = look else { return Ok(stopped(&session.stop)) };
+    let pending = look.pending();
+    let expected = pending.min(config.limit.unwrap_or(u64::MAX));
+    if config.dry_run {
+        let (first, alone) = (look.first(&selection, 3)?, look.left_alone(&selection)?);
+        drop(look);
+        print_plan(&config, pending, expected, first, &alone, args.json)?;
+        return Ok(ExitCode::Done);
+    }
+    session.progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
+    let manifest = manifest(&run_id, &config);
+    if expected == 0 {
+        let tally = Tally { pending, ..Tally::default() };
+        let alone = look.left_alone(&selection)?;
+        look.leave(&manifest, place.lock_wait)?;
+        let report = FetchReport::new(None, Status::Complete, 0, &tally, started.elapsed());
+        say(&report.leaving_alone(alone), args.json, config.quiet)?;
+        return Ok(ExitCode::Done);
+    }
+    if let Some(notice) = look.notice() {
+        session.progress.notice(notice);
+    }
+    let files = session.store(&config, &run_id, Share::Alone)?;
+    let beginning = Beginning {
+        run: &manifest,
+        limit: config.limit,
+        holds_lock: files.warning().is_none(),
+        lock_wait: place.lock_wait,
+    };
+    let Some(mut ledger) = look.begin(selection, beginning, &session.stop)? else { return Ok(stopped(&session.stop)) };
+    let (tools, stop, mut progress) = session.tools(&config, files);
+    let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
+    let ended = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
+    progress.close()?;
+    let report = FetchReport::new(Some(run_id), ended.status, ended.code.number(), &ended.tally, started.elapsed());
+    say(&report, args.json, config.quiet)?;
+    conclude(ended)
+}
+
+/// What the row of a run says of its configuration.
+fn manifest(run_id: &str, config: &FetchConfig) -> RunManifest {
+    let url = match &config.urls {
+        UrlSource::Template(template) => Some(template.as_str().to_owned()),
+        UrlSource::Column(column) => Some(format!("column {column}")),
+        UrlSource::None => None,
+    };
+    RunManifest {
+        run_id: run_id.to_owned(),
+        started_at: SystemTime::now(),
+        workers: config.run.workers,
+        url,
+        // Absolute, so that the row means the same to whoever reads it; where there is no working directory, as given.
+        dest: Some(std::path::absolute(&config.layout.dest).unwrap_or_else(|_| config.layout.dest.clone())),
+        extension: Some(config.layout.extension.clone()),
+        fanout: Some(config.layout.fanout),
+        expect: Some(config.expect.word()),
+        host: machine::host(),
+    }
+}
+
+fn say(report: &FetchReport, json: bool, quiet: bool) -> Result<()> {
+    if quiet && !json { Ok(()) } else { show(report, json, FetchReport::text) }
+}
+
+fn print_plan(
+    config: &FetchConfig,
+    pending: u64,
+    expected: u64,
+    first: Vec<PendingRow>,
+    alone: &[(String, u64)],
+    json: bool,
+) -> Result<()> {
+    let mut text = format!("would fetch {} of {} images{}\n", grouped(expected), grouped(pending), left_alone(alone));
+    for PendingRow { id, url, .. } in first {
+        let Ok(guid) = crate::guid::Guid::new(id) else { continue };
+        let url = url.map(String::from).or_else(|| config.template().map(|template| template.recorded_url(&guid)));
+        let url = url.unwrap_or_default();
+        let file = config.layout.path(&guid);
+        text.push_str(&format!("  {} -> {}\n", shown(&url), shown(&file.display().to_string())));
+    }
+    let plan = serde_json::json!({"dry_run": true, "pending": pending, "would_fetch": expected});
+    show(&plan, json, |_| text)
+}

@@ -1,0 +1,11 @@
+//! The commands, one file each: its arguments, its examples, what it does, and what it says at its end.
+
+pub mod fetch;
+pub mod load;
+pub mod merge;
+pub mod options;
+pub mod pending;
+pub mod pipe;
+mod session;
+pub mod status;
+pub mod verify;

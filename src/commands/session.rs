@@ -1,0 +1,67 @@
+//! What `fetch` and `pipe` both open, warn about and close.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ExitCode, Result};
+use crate::origin::Origin;
+use crate::run::pace::Pace;
+use crate::run::stop::{Reason, Stop};
+use crate::run::{Ended, Tools, Watch};
+use crate::store::{Share, Store};
+use crate::terminal::Progress;
+
+use super::options::FetchConfig;
+
+/// The parts of a run that do not depend on its books.
+pub(super) struct Session {
+    pub(super) stop: Stop,
+    pub(super) progress: Progress,
+    origin: Origin,
+}
+
+impl Session {
+    /// Listens for signals, and gets ready to ask the origin; says what the user should know before.
+    pub(super) fn open(config: &FetchConfig) -> Result<Self> {
+        let stop = Stop::listen(config.max_runtime).map_err(|cause| Error::new("start", "signals", cause))?;
+        let mut progress = Progress::new(config.style, config.verbose);
+        config.warnings.iter().for_each(|warning| progress.notice(warning));
+        let origin = Origin::new(&config.origin)?;
+        if let Some(warning) = origin.warning() {
+            progress.notice(warning);
+        }
+        Ok(Self { stop, progress, origin })
+    }
+
+    /// Opens the destination, and says what the user should know about it.
+    pub(super) fn store(&mut self, config: &FetchConfig, run_id: &str, share: Share) -> Result<Store> {
+        let store = Store::open(config.layout.clone(), run_id, share, config.sync)?;
+        if let Some(warning) = store.warning() {
+            self.progress.notice(warning);
+        }
+        Ok(store)
+    }
+
+    /// What the workers share, and the rest.
+    pub(super) fn tools(self, config: &FetchConfig, store: Store) -> (Arc<Tools>, Stop, Progress) {
+        let pace = Pace::new(config.rate, config.bandwidth);
+        let template = config.template().cloned();
+        let tools = Arc::new(Tools { origin: self.origin, store, pace, template, expect: config.expect });
+        (tools, self.stop, self.progress)
+    }
+}
+
+/// The exit code of a run, its error printed by whoever prints errors.
+pub(super) fn conclude(ended: Ended) -> Result<ExitCode> {
+    match ended.error {
+        Some(error) => Err(error),
+        None => Ok(ended.code),
+    }
+}
+
+/// Stopped before anything was begun.
+pub(super) fn stopped(stop: &Stop) -> ExitCode {
+    match stop.requested() {
+        Some(Reason::Signal(signal)) => ExitCode::Signal(signal),
+        _ => ExitCode::Partial,
+    }
+}

@@ -1,0 +1,229 @@
+//! What happened to one GUID that was not saved: its kind, its cause, and whether it may pass.
+//!
+//! That is decided here, where a failure arises, by its kind; what follows from it is the run's to say.
+
+use std::fmt;
+use std::time::Duration;
+
+/// The stable vocabulary of failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// 404 or 410.
+    NotFound,
+    /// 401 or 403.
+    Forbidden,
+    /// 429.
+    RateLimited,
+    /// 5xx.
+    ServerError,
+    /// Any other status but 200.
+    HttpStatus,
+    /// Too many, a loop, to http, or to nowhere.
+    Redirect,
+    /// The name was not found.
+    Dns,
+    /// Refused, unreachable, a proxy that refuses, or closed before a whole response head.
+    Connect,
+    /// The handshake or the certificate.
+    Tls,
+    /// Not HTTP, or heads beyond all bounds.
+    Protocol,
+    /// The attempt's time was over.
+    Timeout,
+    /// Ended inside the body, or not proved whole.
+    Truncated,
+    /// Over the limit.
+    TooLarge,
+    /// No bytes.
+    Empty,
+    /// Delivered whole, but not a whole image.
+    NotAnImage,
+    /// Refused before any request.
+    BadGuid,
+    /// Refused before any request.
+    BadUrl,
+    /// The file could not be written.
+    Disk,
+}
+
+/// Every kind with the name that tables and JSON use.
+const NAMES: [(Kind, &str); 18] = [
+    (Kind::NotFound, "not_found"),
+    (Kind::Forbidden, "forbidden"),
+    (Kind::RateLimited, "rate_limited"),
+    (Kind::ServerError, "server_error"),
+    (Kind::HttpStatus, "http_status"),
+    (Kind::Redirect, "redirect"),
+    (Kind::Dns, "dns"),
+    (Kind::Connect, "connect"),
+    (Kind::Tls, "tls"),
+    (Kind::Protocol, "protocol"),
+    (Kind::Timeout, "timeout"),
+    (Kind::Truncated, "truncated"),
+    (Kind::TooLarge, "too_large"),
+    (Kind::Empty, "empty"),
+    (Kind::NotAnImage, "not_an_image"),
+    (Kind::BadGuid, "bad_guid"),
+    (Kind::BadUrl, "bad_url"),
+    (Kind::Disk, "disk"),
+];
+
+impl Kind {
+    /// The name that tables and JSON use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What happened to one GUID when it was not saved. Data, not an error of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What sort of failure.
+    pub kind: Kind,
+    /// The status, where the origin sent one.
+    pub http_status: Option<u16>,
+    /// The cause in words.
+    pub message: String,
+    /// How long the origin asks everybody to wait.
+    pub retry_after: Option<Duration>,
+    /// It concerns this image and no other, whatever its kind: its own name on disk, or where a redirect has led.
+    pub own: bool,
+}
+
+impl Failure {
+    /// A failure without a status.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, http_status: None, message: message.into(), retry_after: None, own: false }
+    }
+
+    /// The same with the status that the origin sent.
+    #[must_use]
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.http_status = Some(status);
+        self
+    }
+
+    /// The same as one that concerns this image alone.
+    #[must_use]
+    pub fn of_one(mut self) -> Self {
+        self.own = true;
+        self
+    }
+
+    /// The failure that a status other than 200 is.
+    #[must_use]
+    pub fn of_status(status: u16, reason: &str, retry_after: Option<Duration>) -> Self {
+        let kind = match status {
+            404 | 410 => Kind::NotFound,
+            401 | 403 => Kind::Forbidden,
+            // Only proxies send it.
+            407 => Kind::Connect,
+            429 => Kind::RateLimited,
+            500..=599 => Kind::ServerError,
+            _ => Kind::HttpStatus,
+        };
+        let message = if reason.is_empty() { format!("status {status}") } else { format!("status {status} {reason}") };
+        Self { http_status: Some(status), retry_after, ..Self::new(kind, message) }
+    }
+
+    /// Whether it was refused before any request, so that it says nothing about the origin.
+    #[must_use]
+    pub fn is_refused_unasked(&self) -> bool {
+        matches!(self.kind, Kind::BadGuid | Kind::BadUrl)
+    }
+
+    /// Whether the origin refused for its load or the client's rate.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.http_status, Some(429 | 503))
+    }
+
+    /// Whether it says something about the origin, or the way there, more than about the image. A refusal that says for how
+    /// long is obeyed and proves nothing more.
+    #[must_use]
+    pub fn concerns_all(&self) -> bool {
+        let refused = self.is_refusal() && self.retry_after.is_none();
+        !self.own && (refused || matches!(self.kind, Kind::Dns | Kind::Connect | Kind::Tls))
+    }
+
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self.kind {
+            Kind::RateLimited
+            | Kind::ServerError
+            | Kind::Dns
+            | Kind::Connect
+            | Kind::Tls
+            | Kind::Protocol
+            | Kind::Timeout
+            | Kind::Truncated
+            | Kind::Disk => true,
+            Kind::HttpStatus => self.http_status == Some(408),
+            Kind::NotFound
+            | Kind::Forbidden
+            | Kind::Redirect
+            | Kind::TooLarge
+            | Kind::Empty
+            | Kind::NotAnImage
+            | Kind::BadGuid
+            | Kind::BadUrl => false,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        for (kind, name) in NAMES {
+            assert_eq!(kind.name(), name);
+            assert_eq!(Kind::from_name(name), Some(kind));
+        }
+        assert_eq!(Kind::from_name("other"), None);
+    }
+
+    #[test]
+    fn a_status_is_transient_when_the_same_request_may_succeed_later() {
+        for (status, kind, transient) in [
+            (404, Kind::NotFound, false),
+            (410, Kind::NotFound, false),
+            (401, Kind::Forbidden, false),
+            (403, Kind::Forbidden, false),
+            (407, Kind::Connect, true),
+            (429, Kind::RateLimited, true),
+            (500, Kind::ServerError, true),
+            (503, Kind::ServerError, true),
+            (408, Kind::HttpStatus, true),
+            (204, Kind::HttpStatus, false),
+            (206, Kind::HttpStatus, false),
+            (304, Kind::HttpStatus, false),
+            (418, Kind::HttpStatus, false),
+        ] {
+            let failure = Failure::of_status(status, "", None);
+            assert_eq!((failure.kind, failure.is_transient()), (kind, transient), "{status}");
+        }
+    }
+}

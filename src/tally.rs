@@ -1,0 +1,108 @@
+//! What a run has come to: plain counting.
+
+use std::collections::BTreeMap;
+
+use crate::error::ExitCode;
+use crate::failure::Kind;
+use crate::manifest::Status;
+use crate::outcome::Outcome;
+
+/// The counts of a run so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Distinct GUIDs found at the start.
+    pub pending: u64,
+    /// Files brought home.
+    pub fetched: u64,
+    /// Files that were there already.
+    pub reused: u64,
+    /// GUIDs that failed, whether for good or not.
+    pub failed: u64,
+    /// Those among them that may go well later.
+    pub transient: u64,
+    /// Body bytes of the files fetched.
+    pub bytes: u64,
+    /// Requests sent, retries and redirects too.
+    pub requests: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// Failures by kind; as long as the vocabulary at the most.
+    pub failures: BTreeMap<Kind, u64>,
+}
+
+impl Tally {
+    /// Takes back what was counted of a file that turned out not to be kept.
+    pub fn take_back(&mut self, outcome: &Outcome) {
+        match &outcome.result {
+            Ok(saved) if saved.reused => self.reused -= 1,
+            Ok(saved) => {
+                self.fetched -= 1;
+                self.bytes -= saved.bytes;
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Counts the end of one GUID.
+    pub fn count(&mut self, outcome: &Outcome) {
+        match &outcome.result {
+            Ok(saved) if saved.reused => self.reused += 1,
+            Ok(saved) => {
+                self.fetched += 1;
+                self.bytes += saved.bytes;
+            }
+            Err(failure) => {
+                self.failed += 1;
+                self.transient += u64::from(failure.is_transient());
+                *self.failures.entry(failure.kind).or_default() += 1;
+            }
+        }
+    }
+
+    /// How a run that came to its natural end stands, and what it exits with; `left` when something is pending
+    /// that it has not tried.
+    #[must_use]
+    pub fn verdict(&self, left: bool) -> (Status, ExitCode) {
+        if left || self.transient > 0 {
+            (Status::Partial, ExitCode::Partial)
+        } else if self.failed > 0 {
+            (Status::Complete, ExitCode::Permanent)
+        } else {
+            (Status::Complete, ExitCode::Done)
+        }
+    }
+
+    /// GUIDs whose story is over.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.fetched + self.reused + self.failed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+    use crate::outcome::Saved;
+    use std::time::{Duration, SystemTime};
+
+    #[test]
+    fn a_tally_counts_what_is_over_once() {
+        let mut tally = Tally::default();
+        let outcome = |result| Outcome {
+            id: "a".into(),
+            url: None,
+            attempts: 1,
+            spent: Duration::ZERO,
+            finished_at: SystemTime::now(),
+            result,
+        };
+        tally.count(&outcome(Ok(Saved { bytes: 10, reused: false })));
+        tally.count(&outcome(Ok(Saved { bytes: 7, reused: true })));
+        tally.count(&outcome(Err(Failure::new(Kind::Timeout, ""))));
+        tally.count(&outcome(Err(Failure::new(Kind::NotFound, ""))));
+        assert_eq!((tally.fetched, tally.reused, tally.failed, tally.transient, tally.bytes), (1, 1, 2, 1, 10));
+        assert_eq!(tally.done(), 4);
+        assert_eq!(tally.failures, BTreeMap::from([(Kind::NotFound, 1), (Kind::Timeout, 1)]));
+    }
+}

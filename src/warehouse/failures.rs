@@ -1,0 +1,127 @@
+//! The table of what stands failed: at most one row for each GUID; a later success takes it away. toller makes it where it
+//! is missing, without keys or indexes, as the runs' table.
+
+use std::time::SystemTime;
+
+use duckdb::params;
+
+use crate::error::Result;
+
+use super::tables::Name;
+use super::{Selection, Shape, Window, micros};
+
+/// Its columns; `{id_type}` is the type of the ids.
+const COLUMNS: [(&str, &str); 9] = [
+    ("source_image_id", "{id_type} NOT NULL"),
+    ("url", "VARCHAR"),
+    ("kind", "VARCHAR NOT NULL"),
+    ("http_status", "INTEGER"),
+    ("message", "VARCHAR"),
+    ("attempts", "BIGINT"), // over all runs
+    ("permanent", "BOOLEAN NOT NULL"),
+    ("run_id", "VARCHAR"),
+    ("failed_at", "TIMESTAMP"),
+];
+
+impl Window<'_> {
+    /// The failures' table must be toller's, where there is one.
+    ///
+    /// # Errors
+    /// It is another program's.
+    pub fn failures_must_be_ours(&self) -> Result<()> {
+        let name: &Name = &self.tables.failure;
+        let lacking = self.lacking(name, &COLUMNS.map(|(name, _)| name))?;
+        if lacking.is_empty() { Ok(()) } else { Err(self.strange(name, &lacking, "--failure-table")) }
+    }
+
+    /// What makes the table; nothing where it is there.
+    pub(super) fn failures_ddl(&self, shape: &Shape) -> Result<String> {
+        if !self.columns(&self.tables.failure)?.is_empty() {
+            return Ok(String::new());
+        }
+        let columns = COLUMNS.map(|(name, kind)| format!("{name} {}", kind.replace("{id_type}", &shape.id_type)));
+        Ok(format!("CREATE TABLE {} ({});", self.quoted(&self.tables.failure), columns.join(", ")))
+    }
+
+    /// Makes the failures' table say of what is staged what is true now.
+    pub(super) fn settle_failures(&self, shape: &Shape, run_id: &str, failures: bool) -> duckdb::Result<()> {
+        let failure = self.quoted(&self.tables.failure);
+        let kind = &shape.id_type;
+        if failures {
+            self.connection.execute_batch(&format!(
+                "CREATE OR REPLACE TEMP TABLE failed AS SELECT o.*, coalesce(max(f.attempts), 0) AS before \
+                 FROM temp.main.outcome AS o LEFT JOIN {failure} AS f ON f.source_image_id = o.id::{kind} WHERE NOT o.ok GROUP BY ALL"
+            ))?;
+        }
+        // Asked first, because a DELETE writes to the log even where it finds nothing.
+        let known: bool = self.connection.query_row(
+            &format!(
+                "SELECT EXISTS (FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.main.outcome))"
+            ),
+            [],
+            |row| row.get(0),
+        )?;
+        if known {
+            let sql =
+                format!("DELETE FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.main.outcome)");
+            self.connection.execute(&sql, [])?;
+        }
+        if failures {
+            self.connection.execute(
+                &format!(
+                    "INSERT INTO {failure} ({columns}) SELECT id::{kind}, url, kind, http_status, message, attempts + before, \
+                     permanent, ?, make_timestamp(finished_at) FROM temp.main.failed",
+                    columns = COLUMNS.map(|(name, _)| name).join(", ")
+                ),
+                params![run_id],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What failed in this run since then is not for good, but for what was refused before any request: that says nothing
+    /// about the origin.
+    pub(super) fn forgive_failures(&self, run_id: &str, since: SystemTime) -> duckdb::Result<()> {
+        let forgive = format!(
+            "UPDATE {} SET permanent = false WHERE run_id = ? AND failed_at >= make_timestamp(?) \
+             AND kind NOT IN ('bad_guid', 'bad_url')",
+            self.quoted(&self.tables.failure)
+        );
+        self.connection.execute(&forgive, params![run_id, micros(since)]).map(drop)
+    }
+
+    pub(super) fn leaves_failures_out(&self, selection: &Selection) -> Result<bool> {
+        Ok((selection.skip_failed || !selection.run_id.is_empty()) && self.has_failures()?)
+    }
+
+    pub(super) fn has_failures(&self) -> Result<bool> {
+        let failure = &self.tables.failure;
+        if self.columns(failure)?.is_empty() {
+            return Ok(false);
+        }
+        let sql = format!("SELECT EXISTS (FROM {})", self.quoted(failure));
+        self.connection.query_row(&sql, [], |row| row.get(0)).map_err(|cause| self.error("read failures", &cause))
+    }
+
+    /// How many GUIDs stand failed, by kind, most first; none where the table is missing, or another program's.
+    pub(super) fn failures_by_kind(&self) -> Result<Vec<(String, u64)>> {
+        if !self.has_own_failures()? {
+            return Ok(Vec::new());
+        }
+        let sql = format!(
+            "SELECT kind::VARCHAR, count(*) FROM {} GROUP BY 1 ORDER BY 2 DESC, 1",
+            self.quoted(&self.tables.failure)
+        );
+        let read = || {
+            let mut statement = self.connection.prepare(&sql)?;
+            let kinds = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+            kinds.collect::<duckdb::Result<_>>()
+        };
+        read().map_err(|cause| self.error("read failures", &cause))
+    }
+
+    /// Whether the failures' table is there, and toller's.
+    pub(super) fn has_own_failures(&self) -> Result<bool> {
+        Ok(!self.columns(&self.tables.failure)?.is_empty() && self.failures_must_be_ours().is_ok())
+    }
+}
