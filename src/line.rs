@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Kind};
-use crate::outcome::{Outcome, Saved};
+use crate::outcome::{Id, Outcome, Saved};
 
 /// One outcome as `pipe` prints it and `merge` reads it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ pub fn parse(line: &[u8]) -> std::result::Result<Arrival, String> {
     };
     let forgiven = line.permanent == Some(false) && result.as_ref().is_err_and(|failure| !failure.is_transient());
     let outcome = Outcome {
-        id: line.guid.into(),
+        id: Id::new(line.guid.into()),
         // Only failures are recorded with their URL.
         url: line.url.filter(|_| !line.ok).map(Into::into),
         attempts: line.attempts.unwrap_or(0),

@@ -44,11 +44,57 @@ pub struct Attempt {
     pub result: Result<Saved, Failure>,
 }
 
+/// The id of an outcome, checked once, when it came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Id {
+    /// It is a GUID.
+    Guid(Guid),
+    /// It is none, as its source spells it.
+    Refused(Box<str>),
+}
+
+impl Id {
+    /// Checks an id.
+    #[must_use]
+    pub fn new(text: Box<str>) -> Self {
+        Guid::new(text).map_or_else(|(text, _)| Self::Refused(text), Self::Guid)
+    }
+
+    /// The GUID, if it is one.
+    #[must_use]
+    pub fn guid(&self) -> Option<&Guid> {
+        if let Self::Guid(guid) = self { Some(guid) } else { None }
+    }
+}
+
+impl From<Guid> for Id {
+    fn from(guid: Guid) -> Self {
+        Self::Guid(guid)
+    }
+}
+
+impl std::ops::Deref for Id {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Guid(guid) => guid.as_str(),
+            Self::Refused(text) => text,
+        }
+    }
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self)
+    }
+}
+
 /// The end of one GUID's story in this run: what is recorded.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The id as its source spells it, good or bad.
-    pub id: Box<str>,
+    /// Whose.
+    pub id: Id,
     /// Its URL, where one could be made; of a success only one that the warehouse says.
     pub url: Option<Box<str>>,
     /// Requests tried for it in this run.
@@ -64,14 +110,14 @@ pub struct Outcome {
 impl Outcome {
     /// A GUID refused before any request.
     #[must_use]
-    pub fn refused(id: Box<str>, url: Option<Box<str>>, failure: Failure) -> Self {
+    pub fn refused(id: impl Into<Id>, url: Option<Box<str>>, failure: Failure) -> Self {
         let now = SystemTime::now();
-        Self { id, url, attempts: 0, spent: Duration::ZERO, finished_at: now, result: Err(failure) }
+        Self { id: id.into(), url, attempts: 0, spent: Duration::ZERO, finished_at: now, result: Err(failure) }
     }
 
     /// A GUID whose file is home, whatever its story.
     #[must_use]
-    pub fn claimed(id: Box<str>) -> Self {
+    pub fn claimed(id: Id) -> Self {
         let result = Ok(Saved { bytes: 0, reused: true });
         Self { id, url: None, attempts: 0, spent: Duration::ZERO, finished_at: SystemTime::now(), result }
     }

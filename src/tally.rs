@@ -83,14 +83,14 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::failure::Failure;
-    use crate::outcome::Saved;
+    use crate::outcome::{Id, Saved};
     use std::time::{Duration, SystemTime};
 
     #[test]
     fn a_tally_counts_what_is_over_once() {
         let mut tally = Tally::default();
         let outcome = |result| Outcome {
-            id: "a".into(),
+            id: Id::new("a".into()),
             url: None,
             attempts: 1,
             spent: Duration::ZERO,

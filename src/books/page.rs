@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::error::Result;
-use crate::outcome::Outcome;
+use crate::outcome::{Id, Outcome};
 use crate::warehouse::{PendingRow, Selection, Shape, Window};
 
 /// How many pending GUIDs are read at once, at the least and at the most: enough for what is fetched from one window
@@ -82,7 +82,7 @@ impl Page {
 
     /// The first ids in it, as if they had come home.
     pub(super) fn first(&self, most: usize) -> Vec<Outcome> {
-        self.rows.iter().take(most).map(|(id, _)| Outcome::claimed(id.clone())).collect()
+        self.rows.iter().take(most).map(|(id, _)| Outcome::claimed(Id::new(id.clone()))).collect()
     }
 
     /// How many ids are in it.

@@ -15,7 +15,7 @@ use crate::guid::{Guid, UrlTemplate};
 use crate::input;
 use crate::line::Line;
 use crate::manifest::Ending;
-use crate::outcome::{Job, Outcome};
+use crate::outcome::{Id, Job, Outcome};
 use crate::run::{Closing, Ledger, Supply};
 use crate::store::Layout;
 use crate::tally::Tally;
@@ -86,14 +86,15 @@ impl StreamLedger {
             None => (line, None),
         };
         let url = url.map(|url| String::from_utf8_lossy(url).into_owned().into_boxed_str());
-        let refused = |id, kind, cause| Supply::Refused(Outcome::refused(id, url.clone(), Failure::new(kind, cause)));
+        let refused =
+            |id: Id, kind, cause| Supply::Refused(Outcome::refused(id, url.clone(), Failure::new(kind, cause)));
         let Ok(text) = std::str::from_utf8(id) else {
-            return refused(String::from_utf8_lossy(id).into(), Kind::BadGuid, "it is not UTF-8");
+            return refused(Id::Refused(String::from_utf8_lossy(id).into()), Kind::BadGuid, "it is not UTF-8");
         };
         match Guid::new(text.into()) {
-            Err((id, cause)) => refused(id, Kind::BadGuid, cause),
+            Err((id, cause)) => refused(Id::Refused(id), Kind::BadGuid, cause),
             Ok(guid) if url.is_none() && self.template.is_none() => {
-                refused(guid.into_text(), Kind::BadUrl, "no URL in the line, and no --url")
+                refused(guid.into(), Kind::BadUrl, "no URL in the line, and no --url")
             }
             Ok(guid) => Supply::Job(Job::new(guid, url)),
         }
@@ -113,10 +114,10 @@ impl StreamLedger {
     fn line(&self, outcome: &Outcome, since: Option<SystemTime>) -> Line {
         let forgiven = since.is_some_and(|since| outcome.finished_at >= since)
             && outcome.result.as_ref().is_err_and(|failure| !failure.is_refused_unasked());
-        let guid = outcome.result.as_ref().ok().and_then(|_| Guid::new(outcome.id.clone()).ok());
-        let path = guid.as_ref().map(|guid| self.layout.path(guid).display().to_string());
+        let guid = outcome.id.guid().filter(|_| outcome.result.is_ok());
+        let path = guid.map(|guid| self.layout.path(guid).display().to_string());
         let own = outcome.url.as_deref().map(str::to_owned);
-        let url = own.or_else(|| Some(self.template.as_ref()?.recorded_url(guid.as_ref()?)));
+        let url = own.or_else(|| Some(self.template.as_ref()?.recorded_url(guid?)));
         Line::new(&self.run_id, outcome, path, url, forgiven)
     }
 

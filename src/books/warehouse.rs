@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
 use crate::manifest::{Ending, RunManifest, Status};
-use crate::outcome::{Job, Outcome};
+use crate::outcome::{Id, Job, Outcome};
 use crate::run::stop::Stop;
 use crate::run::{Closing, Ledger, Supply};
 use crate::tally::Tally;
@@ -240,11 +240,12 @@ impl WarehouseLedger<'_> {
     }
 
     fn supply(&self, id: Box<str>, url: Option<Box<str>>) -> Supply {
-        let refused = |id, kind, cause: String| Supply::Refused(Outcome::refused(id, None, Failure::new(kind, cause)));
+        let refused =
+            |id: Id, kind, cause: String| Supply::Refused(Outcome::refused(id, None, Failure::new(kind, cause)));
         match (Guid::new(id), &self.selection.urls) {
-            (Err((id, cause)), _) => refused(id, Kind::BadGuid, cause.into()),
+            (Err((id, cause)), _) => refused(Id::Refused(id), Kind::BadGuid, cause.into()),
             (Ok(guid), UrlSource::Column(column)) if url.is_none() => {
-                refused(guid.into_text(), Kind::BadUrl, format!("column {column} is NULL"))
+                refused(guid.into(), Kind::BadUrl, format!("column {column} is NULL"))
             }
             (Ok(guid), _) => Supply::Job(Job::new(guid, url)),
         }

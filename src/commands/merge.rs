@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use crate::error::{Error, ExitCode, Result};
-use crate::guid::Guid;
 use crate::input;
 use crate::line::{Arrival, parse};
 use crate::machine;
@@ -188,13 +187,13 @@ impl Claims {
     }
 
     fn are_true(&self, arrival: &Arrival) -> bool {
-        let Ok(guid) = Guid::new(arrival.outcome.id.clone()) else { return arrival.outcome.result.is_err() };
+        let Some(guid) = arrival.outcome.id.guid() else { return arrival.outcome.result.is_err() };
         if arrival.outcome.result.is_err() {
             return true;
         }
         match self {
             Self::Taken => true,
-            Self::Checked(layout) => is_there(&layout.path(&guid)),
+            Self::Checked(layout) => is_there(&layout.path(guid)),
             Self::CheckedAsSaid(dest) => {
                 let said = Path::new(arrival.path.as_deref().unwrap_or_default());
                 let names = said.components().rev().map_while(|part| match part {
@@ -232,7 +231,7 @@ impl Batch {
 
     fn add(&mut self, arrival: Arrival) {
         let Arrival { outcome, forgiven, .. } = arrival;
-        let id = outcome.id.clone();
+        let id: Box<str> = (&*outcome.id).into();
         let message = outcome.result.as_ref().err().map_or(0, |failure| failure.message.len());
         self.bytes += id.len() + outcome.url.as_ref().map_or(0, |url| url.len()) + message;
         if let Some(place) = self.places.get(&id) {

@@ -16,6 +16,7 @@ mod settle;
 pub mod stop;
 mod terms;
 mod throttle;
+mod winding;
 pub mod worker;
 
 use std::cmp::Reverse;
@@ -24,13 +25,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::RecvTimeoutError;
-
 use crate::error::Result;
 use crate::failure::Failure;
 use crate::guid::Guid;
 use crate::manifest::Ending;
-use crate::outcome::{Attempt, Job, Outcome, Saved};
+use crate::outcome::{Job, Outcome, Saved};
 use crate::tally::Tally;
 
 use crew::Crew;
@@ -38,7 +37,7 @@ use ending::Early;
 use memory::Waiting;
 use policy::Policy;
 
-use stop::{Reason, Stop};
+use stop::Stop;
 use worker::work;
 
 pub use ledger::{Closing, Ledger, Supply};
@@ -236,7 +235,7 @@ impl Course<'_> {
         // Where nothing went wrong nobody looks at the URL that the template makes.
         let url = if result.is_ok() { job.url.clone() } else { self.tools.url(&job).map(String::into_boxed_str) };
         let (attempts, spent) = (job.attempts, job.spent);
-        let id = job.guid.into_text();
+        let id = job.guid.into();
         self.conclude(Outcome { id, url, attempts, spent, finished_at: SystemTime::now(), result });
     }
 
@@ -274,24 +273,11 @@ impl Course<'_> {
 
     /// Nothing is recorded whose file a power cut could take away.
     fn make_durable(&mut self) -> Result<()> {
-        let file =
-            |outcome: &Outcome| Some((Guid::new(outcome.id.clone()).ok()?, outcome.result.as_ref().ok()?.reused));
+        let file = |outcome: &Outcome| Some((outcome.id.guid()?.clone(), outcome.result.as_ref().ok()?.reused));
         let files: Vec<(Guid, bool)> = self.batch[self.durable..].iter().filter_map(file).collect();
         self.tools.store.sync(&files)?;
         self.durable = self.batch.len();
         Ok(())
-    }
-
-    /// What the disk may not keep is not recorded and does not count; what failed is.
-    fn leave_out_what_is_not_durable(&mut self) {
-        for outcome in self.batch.split_off(self.durable) {
-            if outcome.result.is_err() {
-                self.batch.push(outcome);
-            } else {
-                self.tally.take_back(&outcome);
-            }
-        }
-        self.durable = self.batch.len();
     }
 
     fn close(&mut self, early: Option<&Ending>) -> Result<Closing> {
@@ -329,89 +315,6 @@ impl Course<'_> {
         }
         if let Ok(attempt) = crew.attempts.recv_timeout(limit) {
             self.settle(attempt);
-        }
-    }
-
-    /// Stops the workers, takes in what they still bring home, and closes the books.
-    fn wind_down(mut self, mut crew: Crew) -> Result<Ended> {
-        let Some(mut early) = self.early.take() else {
-            crew.leave(GRACE);
-            self.show();
-            let (status, code) = self.tally.verdict(self.left);
-            return Ok(Ended { tally: self.tally, status, code, error: None });
-        };
-        self.tools.pace.halt();
-        crew.jobs = None;
-        while crew.queue.try_recv().is_ok() {}
-        if !matches!(early, Early::Broken { .. }) {
-            self.watch.notice(&early.words());
-        }
-        self.take_in_the_last(&crew);
-        crew.leave(Duration::ZERO);
-        if let Err(error) = self.make_durable() {
-            self.leave_out_what_is_not_durable();
-            // The first error is the one to report; a signal is none.
-            if !matches!(early, Early::Broken { .. }) {
-                early = Early::broken(error);
-            }
-        }
-        let end = Ending {
-            status: early.status(),
-            error: (!matches!(early, Early::Asked(_))).then(|| early.words()),
-            forgive_since: early.forgive_since(),
-        };
-        let closed = self.close_early(&end, &early);
-        self.show();
-        let (status, code) = (early.status(), early.code());
-        let error = match (early, closed) {
-            // The first error is the one to report.
-            (Early::Broken { error, .. }, _) => Some(error),
-            (_, Err(error)) => return Err(error),
-            (_, Ok(())) => None,
-        };
-        Ok(Ended { tally: self.tally, status, code, error })
-    }
-
-    /// What is in flight may end; after the grace it is cut off, and stays pending. A worker that does not notice even
-    /// that is left to itself.
-    fn take_in_the_last(&mut self, crew: &Crew) {
-        let mut deadline = Instant::now() + GRACE;
-        let mut cut_off = false;
-        loop {
-            match crew.attempts.recv_deadline(deadline) {
-                Ok(Attempt { job, result: Ok(saved), .. }) => self.end(job, Ok(saved)),
-                Ok(Attempt { job, result: Err(failure), .. }) if !cut_off && !failure.is_transient() => {
-                    self.end(job, Err(failure));
-                }
-                Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) if cut_off => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    cut_off = true;
-                    deadline = Instant::now() + LAST_GRACE;
-                    self.tools.origin.shut_down();
-                }
-            }
-        }
-    }
-
-    fn close_early(&mut self, end: &Ending, early: &Early) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            match self.close(Some(end)) {
-                Ok(Closing::Later) if matches!(early, Early::Asked(Reason::Signal(_))) && started.elapsed() > GRACE => {
-                    let files = self.batch.len();
-                    let line = format!(
-                        "{}: {files} outcomes are not recorded; the next run finds the files",
-                        self.ledger.hindrance()
-                    );
-                    self.watch.notice(&line);
-                    return Ok(());
-                }
-                Ok(Closing::Later) => thread::sleep(Duration::from_millis(20)),
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(error),
-            }
         }
     }
 }

@@ -5,6 +5,8 @@
 //! Only this file and its folder write to disk. It does not know what an image is, and nothing of HTTP or DuckDB.
 
 mod durable;
+mod layout;
+mod look;
 mod making;
 mod names;
 mod own;
@@ -12,8 +14,8 @@ mod own;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,6 +23,8 @@ use crate::error::{Error, Result};
 use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
 
+pub use layout::Layout;
+pub use look::{Look, read, walk};
 pub use making::Making;
 use names::Names;
 use own::{OwnFolder, RunFolder};
@@ -31,43 +35,6 @@ pub const OWN_FOLDER: &str = ".toller";
 pub const CORRUPT_FOLDER: &str = "corrupt";
 /// Up to so many files are made durable one by one; more, by flushing the file system once.
 const ONE_BY_ONE: usize = 32;
-/// Space that is kept from one file for the next.
-const KEPT: usize = 4 << 20;
-
-/// Where files go and what they are called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    /// The destination.
-    pub dest: PathBuf,
-    /// Appended to the GUID, its dot included.
-    pub extension: String,
-    /// Levels of folders, two characters of the GUID each.
-    pub fanout: u8,
-}
-
-impl Layout {
-    /// The file of one image, below the destination.
-    #[must_use]
-    pub fn file(&self, guid: &Guid) -> String {
-        let mut path = String::with_capacity(guid.as_str().len() + 32);
-        guid.push_path(&mut path, &self.extension, self.fanout);
-        path
-    }
-
-    /// The file of one image.
-    #[must_use]
-    pub fn path(&self, guid: &Guid) -> PathBuf {
-        self.dest.join(self.file(guid))
-    }
-
-    /// The GUID that a file below the destination belongs to, if it is where that GUID's file would be.
-    #[must_use]
-    pub fn guid_of(&self, file: &Path) -> Option<Guid> {
-        let name = file.file_name()?.to_str()?.strip_suffix(self.extension.as_str())?;
-        let guid = Guid::new(name.into()).ok()?;
-        (Path::new(&self.file(&guid)) == file).then_some(guid)
-    }
-}
 
 /// Who else may use the destination meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,49 +277,6 @@ fn fault(dest: &Path, cause: &io::Error) -> Error {
     Error::new("destination", dest.display(), cause)
 }
 
-/// What lies under a final name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Nothing.
-    Absent,
-    /// A file, whose content was read.
-    Read,
-    /// A file of so many bytes, more than were wanted; it was not read.
-    Longer(u64),
-}
-
-/// Reads a whole file of at most `most` bytes into `body`. A link is followed, as whoever shows the file would.
-///
-/// # Errors
-/// It is there and cannot be read, or is no file: a folder, a pipe, a device. Neither says that the image is missing.
-pub fn read(path: &Path, most: u64, body: &mut Vec<u8>) -> io::Result<Look> {
-    body.clear();
-    body.shrink_to(KEPT);
-    let mut file = match open_whatever(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Look::Absent);
-        }
-        other => other?,
-    };
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    if found.len() > most {
-        return Ok(Look::Longer(found.len()));
-    }
-    // Its length as it was a moment ago: what grows meanwhile is not read for ever.
-    body.try_reserve_exact(usize::try_from(found.len()).unwrap_or(usize::MAX).saturating_add(1))?;
-    (&mut file).take(found.len().saturating_add(1)).read_to_end(body)?;
-    Ok(Look::Read)
-}
-
-/// Opens what may be anything: a pipe is opened without waiting for whoever writes into it.
-fn open_whatever(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
-}
-
 /// Says at once that a destination is in use, to whoever will need it alone after much else.
 ///
 /// # Errors
@@ -373,42 +297,6 @@ pub fn create_list(path: &Path) -> Result<Box<dyn Write>> {
         Ok(file) => Ok(Box::new(BufWriter::new(file))),
         Err(error) => Err(Error::new("failed list", path.display(), error)),
     }
-}
-
-/// Gives `visit` every file below a destination but toller's own, as a path below it; and every folder below it that is
-/// not ours to look into, such as `lost+found`.
-///
-/// # Errors
-/// A folder that cannot be read, or the first error of `visit`.
-pub fn walk(dest: &Path, visit: &mut dyn FnMut(&Path) -> Result<()>) -> Result<()> {
-    // Folders still to be read; files are never collected, so that a million of them take no memory.
-    let mut folders = vec![PathBuf::new()];
-    while let Some(below) = folders.pop() {
-        let folder = dest.join(&below);
-        let fault = |cause: io::Error| Error::new("read folder", folder.display(), cause);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !below.as_os_str().is_empty() => {
-                visit(&below)?;
-                continue;
-            }
-            // A run that goes on meanwhile may take its folders away.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !below.as_os_str().is_empty() => continue,
-            other => other.map_err(fault)?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(fault)?;
-            let path = below.join(entry.file_name());
-            if path == Path::new(OWN_FOLDER) {
-                continue;
-            }
-            if entry.file_type().map_err(fault)?.is_dir() {
-                folders.push(path);
-            } else {
-                visit(&path)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// How many temporary files dead runs have left in a destination.

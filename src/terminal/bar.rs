@@ -9,8 +9,9 @@ use crate::error::{Error, Result};
 use crate::outcome::Outcome;
 use crate::run::Watch;
 use crate::tally::Tally;
-use crate::terminal::{grouped, rough, size};
 use crate::text::{fits_a_line, shown};
+
+use super::units::{grouped, rough, size};
 
 const LINE_EVERY: Duration = Duration::from_secs(10);
 

@@ -2,6 +2,8 @@
 
 mod bar;
 mod results;
+mod units;
 
 pub use bar::{Progress, Style};
 pub use results::*;
+pub use units::{grouped, rough, size};

@@ -12,6 +12,8 @@ use crate::tally::Tally;
 use crate::text::shown;
 use crate::warehouse::{LoadReport, RunRow, Standing};
 
+use super::units::{grouped, rounded, size, span};
+
 /// Prints a result. A reader that has gone away is no error: it has seen what it wanted.
 ///
 /// # Errors
@@ -160,10 +162,6 @@ impl FetchReport {
 fn row(text: &mut String, name: &str, count: u64, note: &str) {
     text.push_str(format!("  {name:<10}{:>12}   {note}", grouped(count)).trim_end());
     text.push('\n');
-}
-
-fn rounded(number: f64) -> f64 {
-    (number * 1000.0).round() / 1000.0
 }
 
 /// A run under way, as `status --json` shows it.
@@ -389,55 +387,5 @@ impl MergeReport {
             row(&mut text, name, count, note);
         }
         text
-    }
-}
-
-/// A count with commas.
-#[must_use]
-pub fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Bytes in the largest unit that leaves something before the dot.
-#[must_use]
-pub fn size(bytes: f64) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB"];
-    let (mut number, mut unit) = (bytes, 0);
-    while number >= 999.5 && unit + 1 < units.len() {
-        number /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{number:.0} B") } else { format!("{number:.1} {}", units[unit]) }
-}
-
-/// A time that is only an estimate, to two units.
-#[must_use]
-pub fn rough(time: Duration) -> String {
-    let text = humantime::format_duration(Duration::from_secs(time.as_secs().max(1))).to_string();
-    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
-}
-
-fn span(seconds: f64) -> String {
-    if seconds < 60.0 { format!("{seconds:.1} s") } else { rough(Duration::from_secs_f64(seconds.min(1e9))) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!([0, 999, 1000, 12217, 1_234_567].map(grouped), ["0", "999", "1,000", "12,217", "1,234,567"]);
-        assert_eq!([0.0, 999.0, 1500.0, 260_800_000.0].map(size), ["0 B", "999 B", "1.5 kB", "260.8 MB"]);
-        assert_eq!(span(1.25), "1.2 s");
-        assert_eq!(span(3725.0), "1h 2m");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use duckdb::{Connection, params};
 
 use crate::error::{Error, Result};
-use crate::outcome::Outcome;
+use crate::outcome::{Id, Outcome};
 
 use super::{Shape, Staged, Warehouse, Window, plain};
 
@@ -117,7 +117,7 @@ impl Warehouse {
         if ids.is_empty() {
             return Ok(());
         }
-        let batch: Vec<_> = ids.iter().map(|id| Outcome::claimed(id.clone())).collect();
+        let batch: Vec<_> = ids.iter().map(|id| Outcome::claimed(Id::new(id.clone()))).collect();
         let staged = self.stage(&batch)?;
         self.write(patience, |window| window.correct(&staged, shape, to_done))
     }

@@ -306,40 +306,7 @@ impl Window<'_> {
         );
         let query = || -> duckdb::Result<Vec<RunRow>> {
             let mut statement = self.connection.prepare(&sql)?;
-            let rows = statement.query_map([], |row| {
-                let count = |column: usize| -> duckdb::Result<u64> {
-                    Ok(row.get::<_, Option<i64>>(column)?.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
-                };
-                Ok(RunRow {
-                    run_id: row.get(0)?,
-                    started_at: row.get(1)?,
-                    updated_at: row.get(2)?,
-                    finished_at: row.get(3)?,
-                    status: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
-                    pending: count(5)?,
-                    fetched: count(6)?,
-                    reused: count(7)?,
-                    failed: count(8)?,
-                    bytes: count(9)?,
-                    requests: count(10)?,
-                    connections: count(11)?,
-                    workers: count(12)?,
-                    url: row.get(13)?,
-                    dest: row.get(14)?,
-                    extension: row.get(15)?,
-                    fanout: count(16)?,
-                    host: row.get(17)?,
-                    pid: row.get(18)?,
-                    version: row.get(19)?,
-                    error: row.get(20)?,
-                    expect: row.get(21)?,
-                    image_table: row.get(22)?,
-                    seconds: row.get(23)?,
-                    silent_for: row.get(24)?,
-                    lives: false,
-                })
-            })?;
-            rows.collect()
+            statement.query_map([], run_row)?.collect()
         };
         query().map_err(|cause| self.error("read runs", &cause))
     }
@@ -372,6 +339,41 @@ impl Window<'_> {
         }
         Ok(None)
     }
+}
+
+/// A row as it is selected for [`RunRow`].
+fn run_row(row: &duckdb::Row<'_>) -> duckdb::Result<RunRow> {
+    let count = |column: usize| -> duckdb::Result<u64> {
+        Ok(row.get::<_, Option<i64>>(column)?.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    };
+    Ok(RunRow {
+        run_id: row.get(0)?,
+        started_at: row.get(1)?,
+        updated_at: row.get(2)?,
+        finished_at: row.get(3)?,
+        status: row.get::<_, Option<String>>(4)?.unwrap_or_default(),
+        pending: count(5)?,
+        fetched: count(6)?,
+        reused: count(7)?,
+        failed: count(8)?,
+        bytes: count(9)?,
+        requests: count(10)?,
+        connections: count(11)?,
+        workers: count(12)?,
+        url: row.get(13)?,
+        dest: row.get(14)?,
+        extension: row.get(15)?,
+        fanout: count(16)?,
+        host: row.get(17)?,
+        pid: row.get(18)?,
+        version: row.get(19)?,
+        error: row.get(20)?,
+        expect: row.get(21)?,
+        image_table: row.get(22)?,
+        seconds: row.get(23)?,
+        silent_for: row.get(24)?,
+        lives: false,
+    })
 }
 
 fn number(count: u64) -> i64 {

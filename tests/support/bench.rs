@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use toller::image;
 use toller::manifest::{RunManifest, new_run_id};
 
-use toller::outcome::{Outcome, Saved};
+use toller::outcome::{Id, Outcome, Saved};
 use toller::tally::Tally;
 use toller::warehouse::{Access, Effort, Name, Opened, Tables, Warehouse};
 
@@ -122,7 +122,14 @@ fn make(file: &Path, rows: u64, wanted: usize) -> duckdb::Result<Vec<(i64, Strin
 
 fn outcome(id: &str) -> Outcome {
     let result = Ok(Saved { bytes: 21_000, reused: false });
-    Outcome { id: id.into(), url: None, attempts: 1, spent: Duration::ZERO, finished_at: SystemTime::now(), result }
+    Outcome {
+        id: Id::new(id.into()),
+        url: None,
+        attempts: 1,
+        spent: Duration::ZERO,
+        finished_at: SystemTime::now(),
+        result,
+    }
 }
 
 fn median(times: impl IntoIterator<Item = Duration>) -> Duration {

@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// No wait in a test is longer than this; a test that runs into it fails with words.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 type Answer = Arc<dyn Fn(&Request) -> Reply + Send + Sync>;
 

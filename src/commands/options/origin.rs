@@ -198,13 +198,7 @@ impl FetchConfig {
             warnings.push(format!("--workers {workers}: most origins would call more than {MANY_WORKERS} rude"));
         }
         let timeout = seconds("--timeout", args.timeout, 0.001)?;
-        let mut headers = Vec::new();
-        for line in &args.header {
-            headers.push(header(line).ok_or_else(|| Error::usage("--header", "it must be 'Name: value'"))?);
-        }
-        if let Some(file) = &args.header_file {
-            headers.extend(header_file(file)?);
-        }
+        let headers = headers(&args.header, args.header_file.as_deref())?;
         if template.is_none() && !headers.is_empty() {
             warnings.push("without --url, the lines of --header go to the host of every URL that is named".into());
         }
@@ -280,6 +274,13 @@ fn user_agent(text: String) -> Result<String> {
 fn header(line: &str) -> Option<(String, String)> {
     let (name, value) = line.split_once(':')?;
     Some((name.trim().to_owned(), value.trim().to_owned())).filter(|(name, _)| !name.is_empty())
+}
+
+fn headers(lines: &[String], file: Option<&Path>) -> Result<Vec<(String, String)>> {
+    let typed = |line: &String| header(line).ok_or_else(|| Error::usage("--header", "it must be 'Name: value'"));
+    let mut headers = lines.iter().map(typed).collect::<Result<Vec<_>>>()?;
+    headers.extend(file.map(header_file).transpose()?.unwrap_or_default());
+    Ok(headers)
 }
 
 fn header_file(file: &Path) -> Result<Vec<(String, String)>> {

@@ -1,0 +1,114 @@
+//! Winding down: the workers are stopped, what they still bring home is taken in, and the books are closed.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+
+use crate::error::Result;
+use crate::manifest::Ending;
+use crate::outcome::Attempt;
+
+use super::crew::Crew;
+use super::ending::Early;
+use super::ledger::Closing;
+use super::stop::Reason;
+use super::terms::Ended;
+use super::{Course, GRACE, LAST_GRACE};
+
+impl Course<'_> {
+    /// Stops the workers, takes in what they still bring home, and closes the books.
+    pub(super) fn wind_down(mut self, mut crew: Crew) -> Result<Ended> {
+        let Some(mut early) = self.early.take() else {
+            crew.leave(GRACE);
+            self.show();
+            let (status, code) = self.tally.verdict(self.left);
+            return Ok(Ended { tally: self.tally, status, code, error: None });
+        };
+        self.tools.pace.halt();
+        crew.jobs = None;
+        while crew.queue.try_recv().is_ok() {}
+        if !matches!(early, Early::Broken { .. }) {
+            self.watch.notice(&early.words());
+        }
+        self.take_in_the_last(&crew);
+        crew.leave(Duration::ZERO);
+        if let Err(error) = self.make_durable() {
+            self.leave_out_what_is_not_durable();
+            // The first error is the one to report; a signal is none.
+            if !matches!(early, Early::Broken { .. }) {
+                early = Early::broken(error);
+            }
+        }
+        let end = Ending {
+            status: early.status(),
+            error: (!matches!(early, Early::Asked(_))).then(|| early.words()),
+            forgive_since: early.forgive_since(),
+        };
+        let closed = self.close_early(&end, &early);
+        self.show();
+        let (status, code) = (early.status(), early.code());
+        let error = match (early, closed) {
+            // The first error is the one to report.
+            (Early::Broken { error, .. }, _) => Some(error),
+            (_, Err(error)) => return Err(error),
+            (_, Ok(())) => None,
+        };
+        Ok(Ended { tally: self.tally, status, code, error })
+    }
+
+    /// What is in flight may end; after the grace it is cut off, and stays pending. A worker that does not notice even
+    /// that is left to itself.
+    fn take_in_the_last(&mut self, crew: &Crew) {
+        let mut deadline = Instant::now() + GRACE;
+        let mut cut_off = false;
+        loop {
+            match crew.attempts.recv_deadline(deadline) {
+                Ok(Attempt { job, result: Ok(saved), .. }) => self.end(job, Ok(saved)),
+                Ok(Attempt { job, result: Err(failure), .. }) if !cut_off && !failure.is_transient() => {
+                    self.end(job, Err(failure));
+                }
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) if cut_off => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    cut_off = true;
+                    deadline = Instant::now() + LAST_GRACE;
+                    self.tools.origin.shut_down();
+                }
+            }
+        }
+    }
+
+    fn close_early(&mut self, end: &Ending, early: &Early) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            match self.close(Some(end)) {
+                Ok(Closing::Later) if matches!(early, Early::Asked(Reason::Signal(_))) && started.elapsed() > GRACE => {
+                    let files = self.batch.len();
+                    let line = format!(
+                        "{}: {files} outcomes are not recorded; the next run finds the files",
+                        self.ledger.hindrance()
+                    );
+                    self.watch.notice(&line);
+                    return Ok(());
+                }
+                Ok(Closing::Later) => thread::sleep(Duration::from_millis(20)),
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What the disk may not keep is not recorded and does not count; what failed is.
+    fn leave_out_what_is_not_durable(&mut self) {
+        for outcome in self.batch.split_off(self.durable) {
+            if outcome.result.is_err() {
+                self.batch.push(outcome);
+            } else {
+                self.tally.take_back(&outcome);
+            }
+        }
+        self.durable = self.batch.len();
+    }
+}
