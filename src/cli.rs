@@ -22,7 +22,7 @@ const ABOUT: &str = "Brings every missing thumbnail of a DuckDB warehouse home f
 #[derive(Debug, Parser)]
 #[command(name = "toller", version, long_version = long_version(), about = ABOUT, before_help = EXAMPLES, max_term_width = 100)]
 #[command(after_help = "Every option can also come from the environment, as TOLLER_ and its name: TOLLER_NO_SYNC=1.")]
-#[command(disable_help_subcommand = true, arg_required_else_help = false, subcommand_required = true)]
+#[command(arg_required_else_help = false, subcommand_required = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -77,7 +77,8 @@ fn locked(name: &str) -> &'static str {
 #[must_use]
 pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
-        command.mut_args(|arg| {
+        // As with curl, the last one counts.
+        command.args_override_self(true).mut_args(|arg| {
             let Some(name) = arg.get_long().filter(|name| *name != "help") else { return arg };
             let name = format!("TOLLER_{}", name.to_uppercase().replace('-', "_"));
             // A switch in the environment is on unless its value says no.
@@ -150,11 +151,14 @@ fn usage(error: &clap::Error) -> Error {
     let message: Vec<_> =
         text.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
     let message = message.join(" ");
-    let message = message.strip_prefix("error: ").unwrap_or(&message).split("  tip:").next().unwrap_or_default().trim();
+    let mut parts = message.strip_prefix("error: ").unwrap_or(&message).split("  tip: ").map(str::trim);
+    let message = parts.next().unwrap_or_default();
+    // clap's guess at what was meant.
+    let tip = parts.find(|tip| tip.contains(" exists")).map(|tip| format!("{tip}; ")).unwrap_or_default();
     let names = ["fetch", "status", "load", "verify", "pending", "pipe", "merge"];
     // Not `args`, which panics at what is no UTF-8.
     let first = std::env::args_os().nth(1);
     let command = names.iter().find(|name| first.as_ref().is_some_and(|first| first == **name));
     let command = command.map(|name| format!(" {name}")).unwrap_or_default();
-    Error::usage(format!("toller{command}"), message).with_way_out(format!("see toller{command} --help"))
+    Error::usage(format!("toller{command}"), message).with_way_out(format!("{tip}see toller{command} --help"))
 }

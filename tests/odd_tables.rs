@@ -142,3 +142,20 @@ fn a_record_that_fails_later_closes_the_run_with_its_error() {
     assert!(rows[0][2].contains("CHECK"), "{rows:?}");
     env.assert_true();
 }
+
+#[test]
+fn failures_of_a_table_with_ids_of_another_type_are_told_apart_before_the_first_request() {
+    let (env, origin) = (Env::with(&guids(2)), Origin::builder().small().start());
+    origin.on(&guids(2)[0], [Reply::status(404)]);
+    env.fetch(&origin).run().expect(4);
+    env.sql(
+        "CREATE TABLE other (source_image_id BIGINT, thumb_downloaded BOOLEAN); INSERT INTO other VALUES (7, false)",
+    );
+    let asked = origin.request_count();
+    let out = env.fetch(&origin).args(["--table", "other"]).run().expect(1).complains();
+    out.stderr_has("thumb_failure").stderr_has("--failure-table");
+    assert_eq!(origin.request_count(), asked);
+    let status = env.toller(["status", "--json", "--table", "other", "--warehouse"]).arg(env.warehouse()).run();
+    assert_eq!(status.expect(0).json()["pending"], 1);
+    env.fetch(&origin).args(["--table", "other", "--failure-table", "other_failure"]).run().expect(0);
+}

@@ -138,3 +138,19 @@ fn many_workers_are_warned_about_and_help_shows_examples_first() {
     let version = format!("toller {}\n", env!("CARGO_PKG_VERSION"));
     assert!(env.toller(["--version"]).run().expect(0).stdout.starts_with(&version));
 }
+
+#[test]
+fn the_last_of_two_counts_and_what_was_meant_is_named() {
+    let guids = crate::support::guids(5);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let (first, second) = (env.write("a.headers", "X-A: 1\n"), env.write("b.headers", "X-B: 2\n"));
+    let fetch = env.fetch(&origin).args(["--limit", "5", "--json", "--limit", "2", "--json"]);
+    let fetch = fetch.arg("--header-file").arg(first).arg("--header-file").arg(second);
+    assert_eq!(fetch.run().expect(0).json()["fetched"], 2);
+    let asked = &origin.requests()[0];
+    assert_eq!((asked.header("x-a"), asked.header("x-b")), (Some("1"), Some("2")), "lines of all files are sent");
+    env.toller(["fecth"]).run().expect(2).complains().stderr_has("'fetch'");
+    env.toller(["status", "--warehose", "x"]).run().expect(2).complains().stderr_has("'--warehouse'");
+    env.toller(["help"]).run().expect(0).stdout_has("toller fetch");
+    env.toller(["help", "fetch"]).run().expect(0).stdout_has("--url");
+}

@@ -98,7 +98,7 @@ pub fn look<'w>(
     };
     let shape = window.shape()?;
     let runs = window.runs_table()?;
-    window.failures_must_be_ours()?;
+    window.failures_must_fit(&shape)?;
     let rows = window.count_rows()?;
     if rows >= LARGE {
         warehouse.exert(Effort::Alone)?;

@@ -58,7 +58,8 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let config = FetchConfig::new(args.origin, args.url_column, origins, 10.0)?;
     if config.urls == UrlSource::None {
-        return Err(Error::usage("--url", "it is required, unless --url-column is given"));
+        return Err(Error::usage("--url", "it is required, unless --url-column is given")
+            .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'"));
     }
     let mut session = Session::open(&config)?;
     let warehouse = Warehouse::new(place.file, place.tables, Effort::Beside)?;

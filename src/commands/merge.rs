@@ -77,7 +77,7 @@ pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     };
     let (shape, runs) = books.write(place.lock_wait, |window| {
         let (shape, runs) = (window.shape()?, window.runs_table()?);
-        window.failures_must_be_ours()?;
+        window.failures_must_fit(&shape)?;
         window.make_own_tables(&runs, &shape)?;
         window.open_run(&runs, &run, 0, false)?;
         Ok((shape, runs))

@@ -65,10 +65,15 @@ pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
         None => String::new(),
     };
     let (layout, expect) = layout_like(args.layout, last.as_ref())?;
-    std::fs::metadata(&layout.dest).map_err(|cause| Error::new("destination", layout.dest.display(), cause))?;
+    std::fs::metadata(&layout.dest).map_err(|cause| {
+        Error::new("destination", layout.dest.display(), cause).with_way_out("name the folder of the files with --dest")
+    })?;
     let dest = std::path::absolute(&layout.dest).unwrap_or_else(|_| layout.dest.clone());
     let looked = format!("looking in {}, {source}", dest.display());
-    terminal::print_notice(&looked);
+    // Who reads the result as words finds it there.
+    if args.json {
+        terminal::print_notice(&looked);
+    }
     if args.fix {
         store::must_be_free(&layout.dest)?;
     }

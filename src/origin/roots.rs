@@ -29,7 +29,7 @@ pub struct Roots {
 /// # Errors
 /// A file that was named and cannot be read, or holds no certificate.
 pub fn certificates(roots: &Roots) -> Result<(Vec<CertificateDer<'static>>, Option<String>)> {
-    let own = roots.ca_cert.as_deref().map(pem).transpose()?;
+    let own = roots.ca_cert.as_deref().map(|file| pem("trust roots", file)).transpose()?;
     let (mut list, warning) = match named(roots) {
         None => (system(), None),
         Some(Ok(list)) => (list, None),
@@ -51,7 +51,7 @@ pub fn certificates(roots: &Roots) -> Result<(Vec<CertificateDer<'static>>, Opti
 fn named(roots: &Roots) -> Option<Result<Vec<CertificateDer<'static>>>> {
     let path = roots.file.as_deref().or(roots.dir.as_deref())?;
     // Not left to the loader, because it takes an unreadable file for an empty one.
-    let mut list = match roots.file.as_deref().map(pem) {
+    let mut list = match roots.file.as_deref().map(|file| pem("trust roots", file)) {
         Some(Err(error)) => return Some(Err(error.with_way_out("it is named by SSL_CERT_FILE"))),
         list => list.and_then(Result::ok).unwrap_or_default(),
     };
@@ -88,7 +88,8 @@ pub type CertifiedKey = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 /// A file that cannot be read or does not hold what it should, or a key that is another certificate's.
 pub fn identity(identity: &Identity) -> Result<CertifiedKey> {
     let key_file = identity.key.as_deref().unwrap_or(&identity.cert);
-    let chain = pem(&identity.cert).map_err(|error| error.with_way_out("it is named by --cert"))?;
+    let chain =
+        pem("client certificate", &identity.cert).map_err(|error| error.with_way_out("it is named by --cert"))?;
     let error = |cause: &str| Error::new("client key", key_file.display(), cause);
     let bytes = std::fs::read(key_file).map_err(|cause| error(&cause.to_string()))?;
     let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|cause| match cause {
@@ -108,8 +109,8 @@ pub fn identity(identity: &Identity) -> Result<CertifiedKey> {
     }
 }
 
-fn pem(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let error = |cause: String| Error::new("trust roots", file.display(), cause);
+fn pem(what: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let error = |cause: String| Error::new(what, file.display(), cause);
     let bytes = std::fs::read(file).map_err(|cause| error(cause.to_string()))?;
     let list: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<std::result::Result<_, _>>()

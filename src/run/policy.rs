@@ -143,7 +143,8 @@ impl Policy {
         let barred = failure.kind == Kind::Forbidden || failure.http_status == Some(407);
         let unheard = matches!(failure.kind, Kind::Dns | Kind::Connect | Kind::Tls | Kind::Protocol);
         let hopes = if barred { !self.proven } else { unheard && !self.heard };
-        if failure.own || !hopes {
+        // Where a redirect leads is the image's own, but who bars the way there bars it for all.
+        if (failure.own && !barred) || !hopes {
             return None;
         }
         let count = self.hopeless.filter(|(kind, _)| *kind == failure.kind).map_or(0, |(_, count)| count) + 1;

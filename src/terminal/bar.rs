@@ -136,7 +136,8 @@ impl Watch for Progress {
             }
         }
         if let (true, Err(failure)) = (self.verbose, &outcome.result) {
-            self.line(&format!("{}: {failure} ({} attempts)", outcome.id, outcome.attempts));
+            let attempts = if outcome.attempts == 1 { "attempt" } else { "attempts" };
+            self.line(&format!("{}: {failure} ({} {attempts})", outcome.id, outcome.attempts));
         }
     }
 

@@ -7,7 +7,7 @@ use duckdb::params;
 
 use crate::error::Result;
 
-use super::tables::Name;
+use super::tables::type_of;
 use super::{Selection, Shape, Window, micros};
 
 /// Its columns; `{id_type}` is the type of the ids.
@@ -24,12 +24,26 @@ const COLUMNS: [(&str, &str); 9] = [
 ];
 
 impl Window<'_> {
-    /// The failures' table must be toller's, where there is one.
+    /// The failures' table must be toller's, and for ids of this type, where there is one.
     ///
     /// # Errors
-    /// It is another program's.
-    pub fn failures_must_be_ours(&self) -> Result<()> {
-        let name: &Name = &self.tables.failure;
+    /// It is another program's, or another table's.
+    pub fn failures_must_fit(&self, shape: &Shape) -> Result<()> {
+        let name = &self.tables.failure;
+        self.failures_must_be_ours()?;
+        match type_of(&self.columns(name)?, COLUMNS[0].0) {
+            Some(kind) if kind != shape.id_type => Err(self
+                .fault(format!(
+                    "table {name} is for ids of type {kind}, and those of {} are {}",
+                    self.tables.table, shape.id_type
+                ))
+                .with_way_out("name another with --failure-table")),
+            _ => Ok(()),
+        }
+    }
+
+    fn failures_must_be_ours(&self) -> Result<()> {
+        let name = &self.tables.failure;
         let lacking = self.lacking(name, &COLUMNS.map(|(name, _)| name))?;
         if lacking.is_empty() { Ok(()) } else { Err(self.strange(name, &lacking, "--failure-table")) }
     }
@@ -104,8 +118,8 @@ impl Window<'_> {
     }
 
     /// How many GUIDs stand failed, by kind, most first; none where the table is missing, or another program's.
-    pub(super) fn failures_by_kind(&self) -> Result<Vec<(String, u64)>> {
-        if !self.has_own_failures()? {
+    pub(super) fn failures_by_kind(&self, shape: &Shape) -> Result<Vec<(String, u64)>> {
+        if !self.has_own_failures(shape)? {
             return Ok(Vec::new());
         }
         let sql = format!(
@@ -121,7 +135,7 @@ impl Window<'_> {
     }
 
     /// Whether the failures' table is there, and toller's.
-    pub(super) fn has_own_failures(&self) -> Result<bool> {
-        Ok(!self.columns(&self.tables.failure)?.is_empty() && self.failures_must_be_ours().is_ok())
+    pub(super) fn has_own_failures(&self, shape: &Shape) -> Result<bool> {
+        Ok(!self.columns(&self.tables.failure)?.is_empty() && self.failures_must_fit(shape).is_ok())
     }
 }

@@ -186,7 +186,7 @@ impl Window<'_> {
         let filter = condition.map(Condition::and).unwrap_or_default();
         let id_count = if shape.unique { "count(*)".into() } else { format!("count(DISTINCT {id})") };
         let pending = format!("FROM {rows} WHERE {id} IS NOT NULL AND NOT {done}{filter}");
-        let ours = self.has_own_failures()?;
+        let ours = self.has_own_failures(shape)?;
         let query = || -> duckdb::Result<Standing> {
             let count = |sql: String| -> duckdb::Result<u64> {
                 let count: i64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
@@ -206,7 +206,7 @@ impl Window<'_> {
             Ok(standing)
         };
         let standing = self.with_room(query).map_err(|cause| self.blame("read status", condition, &cause))?;
-        Ok(Standing { failures: self.failures_by_kind()?, ..standing })
+        Ok(Standing { failures: self.failures_by_kind(shape)?, ..standing })
     }
 
     /// Makes what is staged as good done, or pending again, in that part of the table; gives the number of rows that

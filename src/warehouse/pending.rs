@@ -183,9 +183,10 @@ impl Window<'_> {
         if self.lacking(&self.tables.table, &[column])?.is_empty() {
             return Ok(());
         }
-        let cause = format!("no column {column} in {}", self.tables.table);
-        Err(crate::error::Error::new("warehouse", self.file.display(), cause)
-            .with_way_out("name one with --url-column"))
+        let names: Vec<_> = self.columns(&self.tables.table)?.into_iter().map(|column| column.name).collect();
+        Err(self
+            .fault(format!("no column {column} in {}", self.tables.table))
+            .with_way_out(format!("its columns are {}; name one with --url-column", names.join(", "))))
     }
 
     /// All pending rows in the table's order, where they are few in a large table.

@@ -84,7 +84,7 @@ pub struct OriginArgs {
     pub header: Vec<String>,
     /// Header lines for the origin, one a line
     #[arg(long, value_name = "FILE")]
-    pub header_file: Option<PathBuf>,
+    pub header_file: Vec<PathBuf>,
     /// How toller calls itself
     #[arg(long, value_name = "TEXT", default_value = concat!("toller/", env!("CARGO_PKG_VERSION")))]
     pub user_agent: String,
@@ -198,7 +198,7 @@ impl FetchConfig {
             warnings.push(format!("--workers {workers}: most origins would call more than {MANY_WORKERS} rude"));
         }
         let timeout = seconds("--timeout", args.timeout, 0.001)?;
-        let headers = headers(&args.header, args.header_file.as_deref())?;
+        let headers = headers(&args.header, &args.header_file)?;
         if template.is_none() && !headers.is_empty() {
             warnings.push("without --url, the lines of --header go to the host of every URL that is named".into());
         }
@@ -276,10 +276,12 @@ fn header(line: &str) -> Option<(String, String)> {
     Some((name.trim().to_owned(), value.trim().to_owned())).filter(|(name, _)| !name.is_empty())
 }
 
-fn headers(lines: &[String], file: Option<&Path>) -> Result<Vec<(String, String)>> {
+fn headers(lines: &[String], files: &[PathBuf]) -> Result<Vec<(String, String)>> {
     let typed = |line: &String| header(line).ok_or_else(|| Error::usage("--header", "it must be 'Name: value'"));
     let mut headers = lines.iter().map(typed).collect::<Result<Vec<_>>>()?;
-    headers.extend(file.map(header_file).transpose()?.unwrap_or_default());
+    for file in files {
+        headers.extend(header_file(file)?);
+    }
     Ok(headers)
 }
 

@@ -39,7 +39,10 @@ fn template(url: &str, warnings: &mut Vec<String>) -> Result<UrlTemplate> {
     // Shown without what may be secret in it.
     let shown = UrlTemplate::new(url).map_or_else(|| without_secrets(url), |template| template.as_str().to_owned());
     let error = |cause: String| Error::usage(format!("--url {shown}"), cause);
-    let template = UrlTemplate::new(url).ok_or_else(|| error(format!("it must contain {PLACEHOLDER}")))?;
+    let template = UrlTemplate::new(url).ok_or_else(|| {
+        error(format!("it must contain {PLACEHOLDER}"))
+            .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'")
+    })?;
     let sample = |name: &str| {
         let guid = Guid::new(name.into()).map_err(|(_, cause)| error(cause.into()))?;
         parse_url(&template.url(&guid)).map_err(|failure| error(failure.message))
