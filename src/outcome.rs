@@ -21,6 +21,8 @@ pub struct Job {
     pub spent: Duration,
     /// Attempts that were forgiven, since others fared no better.
     pub excused: u32,
+    /// When it first failed.
+    pub failed_at: Option<Instant>,
     /// Its place among those that were first tried in this run, once it has been.
     pub place: Option<u64>,
 }
@@ -29,7 +31,7 @@ impl Job {
     /// A GUID that nothing has been tried for.
     #[must_use]
     pub fn new(guid: Guid, url: Option<Box<str>>) -> Self {
-        Self { guid, url, attempts: 0, spent: Duration::ZERO, excused: 0, place: None }
+        Self { guid, url, attempts: 0, spent: Duration::ZERO, excused: 0, failed_at: None, place: None }
     }
 }
 

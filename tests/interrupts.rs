@@ -298,3 +298,17 @@ fn a_file_beyond_the_limit_is_an_error_and_no_death() {
     env.fetch(&origin).run().expect(0);
     env.assert_done(&guids);
 }
+
+#[test]
+fn a_signal_is_heard_while_the_books_cannot_be_closed() {
+    // A run that ends itself, and a reader that stalls.
+    let (env, origin) = (Env::new(), Origin::builder().small().start());
+    let pipe = env.toller(["pipe", "--url", &origin.template(), "--max-runtime", "1.5", "--dest"]).arg(env.dest());
+    let pipe = pipe.arg("--ca-cert").arg(origin.ca()).stdin(guids(20_000).join("\n"));
+    let run = pipe.under("sh", ["-c", "mkfifo p; exec 3<>p; exec \"$0\" \"$@\" >p"]).spawn();
+    run.wait_for_stderr("--max-runtime");
+    let start = Instant::now();
+    run.signal("TERM");
+    run.wait().expect(143).stderr_has("nobody reads stdout");
+    assert!(start.elapsed() < SIX + Duration::from_secs(1), "{:?}", start.elapsed());
+}

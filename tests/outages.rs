@@ -133,3 +133,68 @@ fn an_image_that_is_always_hung_up_on_holds_nobody_else_up_and_ends() {
     assert_eq!(summary["failures"], serde_json::json!({"connect": 10}));
     assert_eq!(env.query("SELECT DISTINCT attempts FROM thumb_failure"), [["2"]]);
 }
+
+#[test]
+fn images_that_always_fail_are_recorded_as_failed_however_many_stand_last() {
+    // Spread among good ones, and all at the end of the table, where nothing else is left to tell.
+    for bad in [(0..300).step_by(10).collect::<Vec<_>>(), (292..300).collect()] {
+        let guids = guids(300);
+        let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+        for at in &bad {
+            origin.on(&guids[*at], [Reply::status(503)]);
+        }
+        let run = env.fetch(&origin).args(["--retries", "1", "--json"]).spawn();
+        let summary = run.wait_at_most(Duration::from_secs(150)).expect(3).json();
+        assert_eq!((&summary["fetched"], &summary["status"]), (&(300 - bad.len()).into(), &"partial".into()));
+        assert_eq!(env.value("SELECT count(*) FROM thumb_failure WHERE kind = 'server_error'"), bad.len().to_string());
+    }
+}
+
+#[test]
+fn what_redirects_lead_to_is_the_origin_too_once_it_has_served() {
+    let guids = guids(300);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let target = Origin::builder().small().start();
+    let to = target.url();
+    origin.always(move |request| Reply::redirect(302, &format!("{to}{}", request.path)));
+    // It refuses for two seconds in mid run, without saying for how long.
+    let refusing: Arc<Mutex<Option<Instant>>> = Arc::default();
+    target.always(move |request| {
+        let mut since = refusing.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = if request.nth > 100 { Some(*since.get_or_insert_with(Instant::now)) } else { None };
+        if begun.is_some_and(|begun| begun.elapsed() < Duration::from_secs(2)) {
+            Reply::status(503)
+        } else {
+            Reply::image()
+        }
+    });
+    let fetch = env.fetch(&origin).arg("--json");
+    let summary = fetch.run().expect(0).json();
+    assert_eq!(summary["fetched"], 300);
+    assert!(target.request_count() < 400, "{}", target.request_count());
+}
+
+#[test]
+fn a_redirect_that_asks_for_a_day_concerns_its_image_alone() {
+    let guids = guids(40);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let elsewhere = Origin::builder().small().start();
+    elsewhere.always(|_| Reply::status(503).header("Retry-After", "86400"));
+    origin.on(&guids[3], [Reply::redirect(302, &format!("{}/x.jpg", elsewhere.url()))]);
+    let summary = env.fetch(&origin).arg("--json").run().expect(3).json();
+    assert_eq!((&summary["fetched"], &summary["failed"]), (&39.into(), &1.into()));
+}
+
+#[test]
+fn a_run_that_is_stopped_before_anything_worked_leaves_nothing_for_good() {
+    let guids = guids(20);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.always(|_| Reply::status(403));
+    origin.hold();
+    let run = env.fetch(&origin).spawn();
+    origin.wait_for_requests(3);
+    run.signal("TERM");
+    origin.release();
+    run.wait().expect(143);
+    assert_eq!(env.value("SELECT count(*) FROM thumb_failure WHERE permanent"), "0");
+}

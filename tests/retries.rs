@@ -105,7 +105,8 @@ fn a_storm_of_429_ends_and_nothing_has_failed() {
     origin.always(|request| if request.nth <= 12 { Reply::status(429) } else { Reply::image() });
     env.fetch(&origin).args(["--retries", "8"]).run().expect(0);
     env.assert_done(&guids);
-    assert_eq!(origin.connections(), 3);
+    // A slow pace may need fewer.
+    assert!(origin.connections() <= 3, "{}", origin.connections());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One attempt at one URL: the request, the redirects after it, and dead connections replaced.
 
 use std::borrow::Cow;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use ureq::Agent;
@@ -11,6 +12,9 @@ use crate::failure::{Failure, Kind};
 
 use super::url::{self, Target, same_origin};
 use super::{Answer, Framing, Origin, redirect, wire};
+
+/// So many hosts that redirects led to are remembered.
+const TARGETS: usize = 64;
 
 impl Origin {
     /// One attempt: GET, redirects followed, the body read into `body` up to the limit.
@@ -35,8 +39,14 @@ impl Origin {
             let answer = self.exchange(&hop.uri, &headers, &mut left, body, wait_turn)?;
             let location = match answer {
                 Ok(Answer::Redirect(location)) => location,
-                Ok(Answer::Body(framing)) => return Some(Ok(framing)),
-                Err(failure) if seen.len() > 1 => return Some(Err(failure.of_one())),
+                Ok(Answer::Body(framing)) => {
+                    if seen.len() > 1 {
+                        self.has_served(&hop.uri);
+                    }
+                    return Some(Ok(framing));
+                }
+                // Where a redirect leads is this image's own, unless it has led others home.
+                Err(failure) if seen.len() > 1 && !self.served(&hop.uri) => return Some(Err(failure.of_one())),
                 Err(failure) => return Some(Err(failure)),
             };
             hop = match redirect::next_hop(&hop.uri, &location, &seen) {
@@ -45,6 +55,18 @@ impl Origin {
             };
             seen.push(hop.uri.clone());
         }
+    }
+
+    fn has_served(&self, uri: &Uri) {
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(authority) = uri.authority().filter(|_| targets.len() < TARGETS) {
+            targets.insert(authority.as_str().into());
+        }
+    }
+
+    fn served(&self, uri: &Uri) -> bool {
+        let targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        uri.authority().is_some_and(|authority| targets.contains(authority.as_str()))
     }
 
     /// What is said to this host: the user's headers to the origin they are for alone, a URL's name and password to the

@@ -20,9 +20,10 @@ mod url;
 mod wire;
 mod words;
 
+use std::collections::HashSet;
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
@@ -94,6 +95,8 @@ pub struct Origin {
     max_bytes: u64,
     workers: usize,
     warning: Option<String>,
+    /// Hosts to which redirects have led images home.
+    targets: Mutex<HashSet<Box<str>>>,
 }
 
 /// What one exchange gave.
@@ -145,6 +148,7 @@ impl Origin {
             max_bytes: settings.max_bytes,
             workers: settings.workers,
             warning,
+            targets: Mutex::default(),
         })
     }
 

@@ -29,7 +29,10 @@ impl Origin {
             },
             E::Tls(cause) => Failure::new(Kind::Tls, cause),
             E::TlsRequired => Failure::new(Kind::Tls, "the connection is not encrypted"),
-            E::ConnectProxyFailed(cause) => Failure::new(Kind::Connect, format!("proxy: {}", proxy_words(&cause))),
+            E::ConnectProxyFailed(cause) => {
+                let failure = Failure::new(Kind::Connect, format!("proxy: {}", proxy_words(&cause)));
+                if cause.starts_with("proxy server responded 407") { failure.with_status(407) } else { failure }
+            }
             E::ConnectionFailed => Failure::new(Kind::Connect, "connection failed"),
             E::BadUri(_) => Failure::new(Kind::BadUrl, "not a URL that can be asked for"),
             E::LargeResponseHeader(..) => Failure::new(Kind::Protocol, "a response head beyond 64 kB"),

@@ -134,7 +134,7 @@ impl Course<'_> {
         if let Err(error) = self.drive(&mut crew, stop) {
             self.early = Some(Early::broken(error));
         }
-        self.wind_down(crew)
+        self.wind_down(crew, stop)
     }
 
     fn drive(&mut self, crew: &mut Crew, stop: &Stop) -> Result<()> {
@@ -157,6 +157,7 @@ impl Course<'_> {
                 return Ok(());
             }
             self.hand_out(crew)?;
+            self.policy.untried_left(!self.exhausted);
             if self.in_flight == 0 {
                 // Nothing else is under way that could tell.
                 self.charge_doubtful();

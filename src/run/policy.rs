@@ -17,6 +17,9 @@ use super::rate::{Exceeded, OF, Rate};
 pub(super) const ROW: u32 = 5;
 /// How long an origin may stay away before the run ends.
 const AWAY: Duration = Duration::from_mins(5);
+/// Where nothing is left that was never tried, nobody can tell the origin's absence from images that fail by themselves; they
+/// are given so long.
+const LAST_AWAY: Duration = Duration::from_mins(1);
 /// The longest pause between two probes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often an image's failure may be the origin's before it counts as its own all the same.
@@ -58,6 +61,7 @@ pub(super) enum Turn {
 /// While the origin is away.
 #[derive(Debug)]
 struct Outage {
+    began: Instant,
     paused_at: Instant,
     pause: Duration,
     refused: bool,
@@ -65,6 +69,7 @@ struct Outage {
 
 /// What a run makes of what comes home.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is something that is known or not")]
 pub(super) struct Policy {
     most_failing: f64,
     rate: Rate,
@@ -77,8 +82,16 @@ pub(super) struct Policy {
     /// Failures in a row that may concern everybody.
     row: u32,
     outage: Option<Outage>,
-    /// Since when nothing but such failures has come, and the latest of them.
-    away: Option<(Instant, String)>,
+    /// The latest cause of an outage, or of being put off.
+    cause: String,
+    /// When something was fetched last.
+    fetched_at: Option<Instant>,
+    /// There is something that was never tried, and could show that the origin is there.
+    untried: bool,
+    /// What is left fails by itself, whatever the origin does: no outage any more before something goes well.
+    alone: bool,
+    /// Since when the origin has put off everything, and how often.
+    put_off: Option<(Instant, u32)>,
     /// The places of the images that were refused last, and when.
     refused: Vec<(Option<u64>, Instant)>,
     hosts: HashSet<Box<str>>,
@@ -88,13 +101,18 @@ pub(super) struct Policy {
 
 impl Policy {
     pub(super) fn new(most_failing: f64) -> Self {
-        Self { most_failing, ..Self::default() }
+        Self { most_failing, untried: true, ..Self::default() }
     }
 
     /// How many GUIDs may be in flight until something has come home: once something failed that no image is to blame for,
     /// no more than it takes to show that nothing works.
     pub(super) fn most_in_flight(&self) -> u64 {
         self.hopeless.map_or(u64::MAX, |(_, count)| u64::from(ROW.saturating_sub(count).max(1)))
+    }
+
+    /// Whether there is something that was never tried.
+    pub(super) fn untried_left(&mut self, untried: bool) {
+        self.untried = untried;
     }
 
     /// A GUID is tried for the first time.
@@ -112,25 +130,44 @@ impl Policy {
         let Err(failure) = &attempt.result else {
             self.proven = true;
             self.heard = true;
+            self.alone = false;
+            self.put_off = None;
+            self.fetched_at = Some(now);
             self.remember_host(&attempt.job);
             return self.clear(probe);
         };
         let witness = self.is_witness(&attempt.job, failure);
         if let Some(turn) = self.hope(failure) {
-            return (Charge::Later, turn);
+            // It has answered, if only to refuse: whoever was waiting for that goes on.
+            let over = self.outage.take_if(|_| probe).filter(|_| turn != Turn::Hopeless);
+            return (Charge::Later, over.map_or(turn, |outage| Turn::Resume { refused: outage.refused }));
         }
         let refused = failure.is_refusal() && failure.retry_after.is_none();
-        if failure.concerns_all() && (witness || refused) {
-            self.away.get_or_insert_with(|| (now, String::new())).1.clone_from(&failure.message);
+        if failure.is_refusal() && failure.retry_after.is_some() && !failure.own {
+            self.put_off.get_or_insert((now, 0)).1 += 1;
+            self.cause.clone_from(&failure.message);
         }
-        if self.outage.is_some() {
-            if failure.concerns_all() || failure.kind == Kind::Timeout {
-                return (Charge::Free, if probe { self.pause(refused, now) } else { Turn::Nothing });
+        let everybodys = failure.concerns_all() || failure.kind == Kind::Timeout;
+        if let Some(outage) = &self.outage {
+            if everybodys {
+                if failure.concerns_all() {
+                    self.cause.clone_from(&failure.message);
+                }
+                // Others have gone well since this one first failed, so that it says nothing.
+                let suspect = self.is_suspect(&attempt.job);
+                if probe && !self.untried && now.duration_since(outage.began) >= LAST_AWAY {
+                    let refused = outage.refused;
+                    (self.outage, self.alone) = (None, true);
+                    return (Charge::Own, Turn::Resume { refused });
+                }
+                let turn = if probe { self.pause(refused, now) } else { Turn::Nothing };
+                return (if suspect { Charge::Own } else { Charge::Free }, turn);
             }
         } else if witness {
+            self.cause.clone_from(&failure.message);
             self.row += 1;
             return (Charge::Later, if self.row >= ROW { self.pause(refused, now) } else { Turn::Nothing });
-        } else if failure.concerns_all() || failure.kind == Kind::Timeout {
+        } else if everybodys {
             // It neither shows that the origin is there nor that it is not.
             return (Charge::Own, Turn::Nothing);
         }
@@ -159,10 +196,15 @@ impl Policy {
 
     /// Whether a failure of this image would say something about the origin.
     fn is_witness(&self, job: &Job, failure: &Failure) -> bool {
-        let fresh = job.attempts <= 1 && job.excused < WITNESS;
+        let fresh = job.attempts <= 1 && job.excused < WITNESS && !self.alone && !self.is_suspect(job);
         let known = job.url.as_deref().is_none_or(|url| self.hosts.contains(host(url)));
         let there = if failure.is_refusal() { self.proven } else { self.heard };
         failure.concerns_all() && fresh && known && there
+    }
+
+    /// Whether others have gone well since this image first failed.
+    fn is_suspect(&self, job: &Job) -> bool {
+        job.failed_at.zip(self.fetched_at).is_some_and(|(failed, fetched)| fetched > failed)
     }
 
     fn remember_host(&mut self, job: &Job) {
@@ -177,7 +219,6 @@ impl Policy {
     /// An answer came that does not concern everybody.
     fn clear(&mut self, probe: bool) -> (Charge, Turn) {
         self.hopeless = None;
-        self.away = None;
         self.row = 0;
         let turn = match self.outage.take_if(|_| probe) {
             Some(Outage { refused, .. }) => Turn::Resume { refused },
@@ -191,14 +232,18 @@ impl Policy {
     fn pause(&mut self, refused: bool, now: Instant) -> Turn {
         let before = self.outage.as_ref().map(|outage| outage.pause);
         let pause = before.map_or(Duration::from_secs(1), |pause| (pause * 2).min(LONGEST_PAUSE));
-        self.outage = Some(Outage { paused_at: now, pause, refused });
+        let began = self.outage.as_ref().map_or(now, |outage| outage.began);
+        self.outage = Some(Outage { began, paused_at: now, pause, refused });
         self.row = 0;
         Turn::Pause(pause)
     }
 
     /// Why to end the run: the origin has been away for too long.
     pub(super) fn gone(&self, now: Instant) -> Option<&str> {
-        self.away.as_ref().filter(|(since, _)| now.duration_since(*since) >= AWAY).map(|(_, cause)| cause.as_str())
+        let long = |since: Instant| now.duration_since(since) >= AWAY;
+        let away = self.outage.as_ref().is_some_and(|outage| long(outage.began));
+        let put_off = self.put_off.is_some_and(|(since, times)| times >= ROW && long(since));
+        (away || put_off).then_some(self.cause.as_str())
     }
 
     /// How long to wait before an image that was refused is asked for again without a count, if others were refused too:
@@ -379,5 +424,38 @@ mod tests {
     #[test]
     fn no_secret_of_a_url_is_in_the_name_of_its_place() {
         assert_eq!(place_of("https://user:pass@h.test:8443/a?sig=secret"), "https://h.test:8443");
+    }
+
+    #[test]
+    fn who_answers_an_outage_with_a_refusal_of_access_ends_it() {
+        let mut play = Play::new();
+        play.fail(Kind::NotFound);
+        while !matches!(play.fail(Kind::Connect).1, Turn::Pause(_)) {}
+        play.now += Duration::from_secs(2);
+        assert!(matches!(play.fail(Kind::Forbidden), (Charge::Later, Turn::Resume { .. })));
+        let turns: Vec<Turn> = (0..4).map(|_| play.fail(Kind::Forbidden).1).collect();
+        assert_eq!(turns.last(), Some(&Turn::Hopeless));
+    }
+
+    #[test]
+    fn time_in_which_nobody_asks_is_no_outage() {
+        let mut play = Play::new();
+        play.well();
+        play.fail(Kind::Connect);
+        assert_eq!(play.policy.gone(play.now + AWAY * 2), None);
+    }
+
+    #[test]
+    fn an_origin_that_puts_everything_off_for_five_minutes_is_away() {
+        let mut play = Play::new();
+        play.well();
+        let begun = play.now;
+        for _ in 0..ROW {
+            play.come(Err(Failure::of_status(503, "", Some(Duration::from_secs(100)))));
+            play.now += Duration::from_secs(70);
+        }
+        assert!(play.policy.gone(begun + AWAY).is_some());
+        play.well();
+        assert!(play.policy.gone(begun + AWAY * 2).is_none());
     }
 }

@@ -19,7 +19,10 @@ impl Course<'_> {
     pub(super) fn settle(&mut self, attempt: Attempt) {
         self.in_flight -= 1;
         let (charge, turn) = self.policy.weigh(&attempt, Instant::now());
-        let Attempt { job, result, .. } = attempt;
+        let Attempt { mut job, result, .. } = attempt;
+        if result.is_err() {
+            job.failed_at.get_or_insert_with(Instant::now);
+        }
         if turn == Turn::Clear {
             self.charge_doubtful();
         }
@@ -61,6 +64,8 @@ impl Course<'_> {
             self.early.get_or_insert(Early::broken(error));
         }
         match retry::decide(job.attempts, self.settings.retries, &failure, fastrand::f64()) {
+            // Where a redirect leads to is asked for by this image alone.
+            Verdict::EndRun(_) if failure.own => self.end(job, Err(failure)),
             Verdict::EndRun(wait) => {
                 self.early.get_or_insert(Early::ComeBack(wait));
                 self.end(job, Err(failure));

@@ -12,13 +12,14 @@ use crate::outcome::Attempt;
 use super::crew::Crew;
 use super::ending::Early;
 use super::ledger::Closing;
-use super::stop::Reason;
+use super::policy::Charge;
+use super::stop::{Reason, Stop};
 use super::terms::Ended;
 use super::{Course, GRACE, LAST_GRACE};
 
 impl Course<'_> {
     /// Stops the workers, takes in what they still bring home, and closes the books.
-    pub(super) fn wind_down(mut self, mut crew: Crew) -> Result<Ended> {
+    pub(super) fn wind_down(mut self, mut crew: Crew, stop: &Stop) -> Result<Ended> {
         let Some(mut early) = self.early.take() else {
             crew.leave(GRACE);
             self.show();
@@ -45,14 +46,17 @@ impl Course<'_> {
             error: (!matches!(early, Early::Asked(_))).then(|| early.words()),
             forgive_since: early.forgive_since(),
         };
-        let closed = self.close_early(&end, &early);
+        let closed = self.close_early(&end, stop);
         self.show();
+        if let (Ok(Some(signal)), false) = (&closed, matches!(early, Early::Broken { .. })) {
+            early = Early::Asked(*signal);
+        }
         let (status, code) = (early.status(), early.code());
         let error = match (early, closed) {
             // The first error is the one to report.
             (Early::Broken { error, .. }, _) => Some(error),
             (_, Err(error)) => return Err(error),
-            (_, Ok(())) => None,
+            (_, Ok(_)) => None,
         };
         Ok(Ended { tally: self.tally, status, code, error })
     }
@@ -65,8 +69,15 @@ impl Course<'_> {
         loop {
             match crew.attempts.recv_deadline(deadline) {
                 Ok(Attempt { job, result: Ok(saved), .. }) => self.end(job, Ok(saved)),
-                Ok(Attempt { job, result: Err(failure), .. }) if !cut_off && !failure.is_transient() => {
-                    self.end(job, Err(failure));
+                Ok(attempt) if !cut_off => {
+                    // What may be the origin's is no image's, and will be asked for again.
+                    let (charge, _) = self.policy.weigh(&attempt, Instant::now());
+                    if let Attempt { job, result: Err(failure), .. } = attempt
+                        && charge == Charge::Own
+                        && !failure.is_transient()
+                    {
+                        self.end(job, Err(failure));
+                    }
                 }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -80,23 +91,22 @@ impl Course<'_> {
         }
     }
 
-    fn close_early(&mut self, end: &Ending, early: &Early) -> Result<()> {
-        let started = Instant::now();
+    /// Closes the books, however long that takes; but not for longer than the grace after a signal, which is then what ended
+    /// the run.
+    fn close_early(&mut self, end: &Ending, stop: &Stop) -> Result<Option<Reason>> {
+        let mut asked = None;
         loop {
-            match self.close(Some(end)) {
-                Ok(Closing::Later) if matches!(early, Early::Asked(Reason::Signal(_))) && started.elapsed() > GRACE => {
-                    let files = self.batch.len();
-                    let line = format!(
-                        "{}: {files} outcomes are not recorded; the next run finds the files",
-                        self.ledger.hindrance()
-                    );
-                    self.watch.notice(&line);
-                    return Ok(());
-                }
-                Ok(Closing::Later) => thread::sleep(Duration::from_millis(20)),
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(error),
+            if !matches!(self.close(Some(end))?, Closing::Later) {
+                return Ok(None);
             }
+            if let Some(signal @ Reason::Signal(_)) = stop.requested()
+                && asked.get_or_insert_with(Instant::now).elapsed() > GRACE
+            {
+                let (count, why) = (self.batch.len(), self.ledger.hindrance());
+                self.watch.notice(&format!("{why}: {count} outcomes are not recorded; the next run finds the files"));
+                return Ok(Some(signal));
+            }
+            thread::sleep(Duration::from_millis(20));
         }
     }
 

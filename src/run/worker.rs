@@ -164,7 +164,7 @@ impl Tools {
 
     /// Before anything else, so that no other worker sends meanwhile; if it is too much, until main ends the run.
     fn tell_pace(&self, failure: &Failure, sent: Instant) {
-        if let Some(wait) = failure.retry_after {
+        if let Some(wait) = failure.retry_after.filter(|_| !failure.own) {
             self.pace.cool_down(wait);
         }
         if failure.is_refusal() && !failure.own {

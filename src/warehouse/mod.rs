@@ -42,8 +42,9 @@ const MEMORY: u64 = 64 << 20;
 /// What the rest of the process takes, and what DuckDB takes without counting it.
 const OWN_MEMORY: u64 = 128 << 20;
 
-/// How long to wait before trying a locked warehouse again, while there is nothing else to do.
-const TRY_AGAIN: Duration = Duration::from_millis(20);
+/// How long to wait before trying a locked warehouse again, while there is nothing else to do, at first and at the most: each
+/// try takes a millisecond of a processor.
+const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// What a window is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,12 +258,16 @@ fn patiently<'w>(
     mut open: impl FnMut() -> Result<Opened<'w>>,
 ) -> Result<Option<Window<'w>>> {
     let started = Instant::now();
+    let mut pause = TRY_AGAIN.0;
     loop {
         match open()? {
             Opened::Window(window) => return Ok(Some(window)),
             Opened::Locked(error) if started.elapsed() >= patience => return Err(error),
             Opened::Locked(_) if stop() => return Ok(None),
-            Opened::Locked(_) => std::thread::sleep(TRY_AGAIN),
+            Opened::Locked(_) => {
+                std::thread::sleep(pause.min(patience.saturating_sub(started.elapsed())));
+                pause = (pause * 5 / 4).min(TRY_AGAIN.1);
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>) -> Result<()> {
         others.iter().enumerate().map(|(n, place)| format!(", {} AS c{}", quote(&columns[*place].name), n + 1));
     let others: String = others.collect();
     let query = format!(
-        "SELECT CASE WHEN trim(guid) <> '' THEN guid END AS c0, * EXCLUDE (guid) \
+        "SELECT CASE WHEN guid >= '!' AND guid < chr(127) THEN guid WHEN trim(guid) <> '' THEN guid END AS c0, * EXCLUDE (guid) \
          FROM (SELECT {guid} AS guid{others} FROM {relation})"
     );
     incoming.begin_as(&query).map_err(|cause| fault(&cause))
