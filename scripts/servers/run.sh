@@ -1,51 +1,12 @@
 #!/usr/bin/env bash
-# run.sh [TOLLER]: toller against real servers and proxies, those that are installed: nginx, Apache, HAProxy, Varnish, Squid,
-# tinyproxy. Each serves 200 images on the loopback; prints a line of images, connections, requests and exit code for each.
+# run.sh [TOLLER]: toller against real servers and proxies, those that are installed: nginx, Apache, Caddy, HAProxy, Varnish,
+# Squid, tinyproxy, and moto's S3. Each serves 200 images on the loopback; prints a line of images, connections, requests and
+# exit code for each.
 #
-# Not part of check.sh: it needs the servers. Everything lies in one temporary folder and ends with the script.
+# Not part of check.sh: it needs the servers. For moto_server: pip install 'moto[server,s3]', and its folder in PATH.
 set -euo pipefail
-toller=$(realpath "${1:-$(command -v toller)}")
-work=$(mktemp -d /tmp/toller-servers.XXXXXX)
-pids=()
-finish() {
-    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-cd "$work"
-# Servers that give up their rights must still read it.
-chmod 755 . && mkdir -p www/thumbs run && chmod 777 run
-python3 - <<'PY'
-import struct, zlib
-def chunk(name, body):
-    return struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
-for n in range(200):
-    rows = b''.join(b'\0' + bytes((n * 7 + x * y) % 256 for x in range(3 * 80)) for y in range(80))
-    image = chunk(b'IHDR', struct.pack('>IIBBBBB', 80, 80, 8, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows, 0))
-    open(f'www/thumbs/{n:04}.png', 'wb').write(b'\x89PNG\r\n\x1a\n' + image + chunk(b'IEND', b''))
-PY
-seq -f %04.0f 0 199 >guids.txt
-openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
-    -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem 2>/dev/null
-cat cert.pem key.pem >both.pem && chmod 644 ./*.pem
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-wait_for() { for _ in {1..100}; do (: <>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done; echo "$2 does not listen" >&2; return 1; }
-start() { "$@" >>"$work/server.log" 2>&1 & pids+=($!); }
-fetch() {
-    local name=$1 url=$2 code=0
-    shift 2
-    rm -rf out warehouse.duckdb*
-    "$toller" load --warehouse warehouse.duckdb guids.txt >/dev/null
-    timeout 60 "$toller" fetch --json --progress none --warehouse warehouse.duckdb --dest out --ca-cert cert.pem --url "$url" "$@" \
-        >summary.json 2>fetch.log || code=$?
-    python3 -c 'import json, sys
-s = json.load(open("summary.json")) if open("summary.json").read(1) else {}
-print("%-28s images %s  connections %s  requests %s  exit %s  %s" % (sys.argv[1], *[s.get(k, "-") for k in
-    ("fetched", "connections", "requests")], sys.argv[2], s.get("failures") or ""))' "$name" "$code"
-}
-has() { command -v "$1" >/dev/null || { echo "$1: not installed"; return 1; }; }
+# shellcheck source=scripts/servers/ground.sh
+source "$(dirname "$(realpath "$0")")/ground.sh" "${1:-}" 200
 
 if has nginx; then
     plain=$(free_port) tls=$(free_port)
@@ -78,18 +39,37 @@ CONF
         printf 'Port %s\nListen 127.0.0.1\nTimeout 60\nMaxClients 50\nAllow 127.0.0.1\nConnectPort %s\n' "$port" "$tls" >tinyproxy.conf
         start tinyproxy -d -c tinyproxy.conf
         wait_for "$port" tinyproxy
+        # It closes after each answer, whatever it is asked.
         fetch "tinyproxy, http" "http://localhost:$plain/thumbs/{guid}.png" --proxy "http://127.0.0.1:$port"
         fetch "tinyproxy, https" "https://localhost:$tls/thumbs/{guid}.png" --proxy "http://127.0.0.1:$port"
     fi
     if has squid; then
-        port=$(free_port)
         # Port 80 alone is no SSL_port by default: CONNECT is for what is encrypted.
-        printf 'http_port 127.0.0.1:%s\nacl SSL_ports port %s\nacl CONNECT method CONNECT\nhttp_access deny CONNECT !SSL_ports\nhttp_access allow localhost\nhttp_access deny all\ncache deny all\npid_filename %s/run/squid.pid\naccess_log none\ncache_log %s/run/squid.log\ncoredump_dir %s/run\nshutdown_lifetime 1 seconds\n' \
-            "$port" "$tls" "$work" "$work" "$work" >squid.conf
-        start squid -N -f squid.conf
+        squid_conf() {
+            printf 'http_port 127.0.0.1:%s\nacl SSL_ports port %s\nacl CONNECT method CONNECT\nhttp_access deny CONNECT !SSL_ports\n%s\nhttp_access deny all\ncache deny all\npid_filename %s/run/squid-%s.pid\naccess_log none\ncache_log %s/run/squid.log\ncoredump_dir %s/run\nshutdown_lifetime 1 seconds\n' \
+                "$1" "$tls" "$2" "$work" "$1" "$work" "$work"
+        }
+        port=$(free_port)
+        squid_conf "$port" 'http_access allow localhost' >squid.conf
+        start squid -N -n open -f squid.conf
         wait_for "$port" squid
         fetch "Squid, http" "http://localhost:$plain/thumbs/{guid}.png" --proxy "http://127.0.0.1:$port"
         fetch "Squid, https" "https://localhost:$tls/thumbs/{guid}.png" --proxy "http://127.0.0.1:$port"
+        # One that wants a password; whoever says "toller" twice has it.
+        port=$(free_port)
+        # shellcheck disable=SC2016 # The script's own variables.
+        printf '#!/bin/sh\nwhile read -r name word; do if [ "$name $word" = "toller toller" ]; then echo OK; else echo ERR; fi; done\n' >run/password.sh
+        chmod 755 run/password.sh
+        squid_conf "$port" "auth_param basic program $work/run/password.sh
+acl known proxy_auth REQUIRED
+http_access allow known" >squid-password.conf
+        start squid -N -n password -f squid-password.conf
+        wait_for "$port" squid
+        fetch "Squid, no password, https" "https://localhost:$tls/thumbs/{guid}.png" --proxy "http://127.0.0.1:$port"
+        fetch "Squid, no password, http" "http://localhost:$plain/thumbs/{guid}.png" --proxy "http://127.0.0.1:$port"
+        fetch "Squid, wrong password" "https://localhost:$tls/thumbs/{guid}.png" --proxy "http://toller:wrong@127.0.0.1:$port"
+        fetch "Squid, password, https" "https://localhost:$tls/thumbs/{guid}.png" --proxy "http://toller:toller@127.0.0.1:$port"
+        fetch "Squid, password, http" "http://localhost:$plain/thumbs/{guid}.png" --proxy "http://toller:toller@127.0.0.1:$port"
     fi
 fi
 if has apache2; then
@@ -116,4 +96,42 @@ CONF
     [ -f /etc/mime.types ] || sed -i '/TypesConfig/d; /mime_module/d' apache.conf
     start apache2 -X -f "$work/apache.conf"
     wait_for "$port" apache2 && fetch "Apache, https" "https://localhost:$port/thumbs/{guid}.png"
+fi
+if has caddy; then
+    tls=$(free_port) plain=$(free_port)
+    cat >Caddyfile <<CONF
+{
+    admin off
+    auto_https off
+    storage file_system $work/run/caddy
+}
+https://localhost:$tls {
+    bind 127.0.0.1
+    tls $work/cert.pem $work/key.pem
+    root * $work/www
+    encode gzip
+    file_server
+}
+http://localhost:$plain {
+    bind 127.0.0.1
+    root * $work/www
+    file_server
+}
+CONF
+    start env HOME="$work/run" caddy run --config Caddyfile --adapter caddyfile
+    wait_for "$tls" caddy
+    fetch "Caddy, https" "https://localhost:$tls/thumbs/{guid}.png"
+    fetch "Caddy, http" "http://localhost:$plain/thumbs/{guid}.png"
+fi
+if has moto_server && has curl; then
+    port=$(free_port)
+    start env AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x moto_server -H 127.0.0.1 -p "$port" -s -c cert.pem -k key.pem
+    wait_for "$port" moto_server
+    curl -sS --fail --cacert cert.pem -o /dev/null -X PUT -H 'x-amz-acl: public-read' "https://localhost:$port/thumbs"
+    sed "s|.*|url = https://localhost:$port/thumbs/&.png\nupload-file = www/thumbs/&.png\noutput = /dev/null|" guids.txt >uploads.txt
+    curl -sS --fail --cacert cert.pem -H 'x-amz-acl: public-read' -H 'Content-Type: image/png' -K uploads.txt
+    fetch "S3 (moto), https" "https://localhost:$port/thumbs/{guid}.png"
+    # A key that is not there is a 404 with XML, or a 403.
+    sed -i '1s/.*/9999/' guids.txt
+    fetch "S3 (moto), one is missing" "https://localhost:$port/thumbs/{guid}.png"
 fi

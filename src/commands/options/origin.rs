@@ -67,7 +67,7 @@ pub struct OriginArgs {
     /// Stop cleanly after this long
     #[arg(long, value_name = "SECONDS")]
     pub max_runtime: Option<f64>,
-    /// Stop when more than this share of the last 100 failed; 100 is never
+    /// Stop when more than this share of 100 that were first tried in a row failed; 100 is never
     #[arg(long, value_name = "PERCENT", default_value = "50")]
     pub max_failure_rate: f64,
     /// Record so many outcomes at once
