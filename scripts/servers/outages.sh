@@ -4,7 +4,7 @@
 #
 # Not part of check.sh: it needs nginx. Takes some two minutes.
 set -euo pipefail
-# shellcheck source=scripts/servers/ground.sh
+# shellcheck source-path=SCRIPTDIR source=ground.sh
 source "$(dirname "$(realpath "$0")")/ground.sh" "${1:-}" 2000
 has nginx
 

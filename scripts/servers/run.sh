@@ -5,7 +5,7 @@
 #
 # Not part of check.sh: it needs the servers. For moto_server: pip install 'moto[server,s3]', and its folder in PATH.
 set -euo pipefail
-# shellcheck source=scripts/servers/ground.sh
+# shellcheck source-path=SCRIPTDIR source=ground.sh
 source "$(dirname "$(realpath "$0")")/ground.sh" "${1:-}" 200
 
 if has nginx; then
