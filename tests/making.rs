@@ -171,3 +171,26 @@ fn a_new_warehouse_is_durable_before_it_has_its_name() {
         "{trace}"
     );
 }
+
+#[test]
+fn a_log_of_another_database_is_not_played_into_a_new_one() {
+    let env = Env::new();
+    let log = env.write("warehouse.duckdb.wal", "somebody's");
+    env.write("g.txt", "a\nb\n");
+    load(&env).arg("g.txt").run().expect(1).complains().stderr_has("warehouse.duckdb.wal").stderr_has("another name");
+    assert!(!env.warehouse().exists());
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "somebody's");
+    std::fs::remove_file(log).unwrap();
+    load(&env).arg("g.txt").run().expect(0);
+}
+
+#[test]
+fn a_folder_of_somebody_elses_under_the_name_for_making_keeps_what_is_in_it() {
+    let env = Env::new();
+    let mine = env.write(".warehouse.duckdb.toller/mine.txt", "mine");
+    env.write("g.txt", "a\n");
+    load(&env).arg("g.txt").run().expect(0);
+    assert_eq!(std::fs::read_to_string(mine).unwrap(), "mine");
+    env.toller(["load", "--warehouse", "-", "g.txt"]).run().expect(1).complains();
+    assert!(!env.path("-").exists());
+}

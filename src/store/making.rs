@@ -54,7 +54,8 @@ impl Making {
                 if place.exists() {
                     return Ok(None);
                 }
-                making.sweep().map_err(fault)?;
+                making.must_have_no_log()?;
+                making.sweep();
                 return Ok(Some(making));
             }
             if started.elapsed() >= patience {
@@ -103,28 +104,43 @@ impl Making {
         }
     }
 
-    /// Removes what a killed one has left.
-    fn sweep(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if entry.file_name() == LOCK {
-                continue;
-            }
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
+    /// A log of another database lies where this one's would be, and DuckDB would play it into what is made here.
+    fn must_have_no_log(&self) -> Result<()> {
+        let log = beside(&self.place, ".wal");
+        match fs::symlink_metadata(&log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            _ => Err(Error::new(
+                "make warehouse",
+                self.place.display(),
+                format!("{} is the log of another one", log.display()),
+            )
+            .with_way_out("move that log away, or give this warehouse another name")),
         }
-        Ok(())
+    }
+
+    /// Removes what a killed one has left, by the names that DuckDB gives; whatever else lies there is somebody's.
+    fn sweep(&self) {
+        // Best effort: what cannot be removed is in the way of making the file, and said then.
+        for suffix in ["", ".wal"] {
+            let _ = fs::remove_file(beside(&self.file, suffix));
+        }
+        let _ = fs::remove_dir_all(beside(&self.file, ".tmp"));
     }
 }
 
 impl Drop for Making {
     fn drop(&mut self) {
         // Best effort: what stays behind is swept by the next one.
-        let _ = fs::remove_dir_all(&self.folder);
+        self.sweep();
+        let _ = fs::remove_file(self.folder.join(LOCK));
+        let _ = fs::remove_dir(&self.folder);
     }
+}
+
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Makes the folder and takes its lock; `None` while another process has it.
