@@ -393,3 +393,14 @@ fn pipes_and_odd_paths_are_read_and_folders_are_not() {
     let out = env.toller(["load", "--warehouse"]).arg(env.warehouse()).arg(name).run();
     out.expect(1).complains().stderr_has("not UTF-8");
 }
+
+#[test]
+fn a_list_inside_an_object_is_not_taken_for_one_image() {
+    for json in [
+        r#"{"images":[{"source_image_id":"a"},{"source_image_id":"b"}]}"#,
+        r#"{"source_image_id":["q"]}"#,
+        r#"{"source_image_id":{"q":1}}"#,
+    ] {
+        refused("g.json", json, &["a list or an object"]);
+    }
+}

@@ -137,6 +137,11 @@ impl Entries<'_, '_> {
         let mut guid = None;
         let mut others = vec![None; self.incoming.columns.len()];
         for (key, value) in &object.0 {
+            if key.eq_ignore_ascii_case(&id) && value.get().starts_with(['[', '{']) {
+                return Err(self
+                    .fault(format!("its {id} is a list or an object"))
+                    .with_way_out("write one object for each image"));
+            }
             let value = text(value).map_err(|cause| self.fault(cause))?;
             if key.eq_ignore_ascii_case(&id) {
                 guid = value;
