@@ -310,3 +310,29 @@ fn long_lines_fill_a_batch_by_their_bytes() {
     let limited = merge(&env, &["lines", "--json"]).under("bash", ["-c", "ulimit -v 1200000; exec \"$0\" \"$@\""]);
     assert_eq!(limited.run().expect(0).json()["unknown"], 200);
 }
+
+#[test]
+fn another_spelling_of_an_id_is_another_image() {
+    for (kind, own, others) in [
+        ("INTEGER", "7", ["007", "7.4", " 7 "]),
+        (
+            "UUID",
+            "aaaaaaaa-0000-4000-8000-000000000001",
+            ["AAAAAAAA-0000-4000-8000-000000000001", "aaaaaaaa000040008000000000000001", "x"],
+        ),
+    ] {
+        let env = Env::new();
+        env.sql(&format!(
+            "CREATE TABLE dim_image (source_image_id {kind}, thumb_downloaded BOOLEAN); INSERT INTO dim_image VALUES ('{own}', false)"
+        ));
+        let line =
+            |guid: &str| format!("{{\"guid\": \"{guid}\", \"ok\": true, \"finished_at\": \"2030-01-01T00:00:00Z\"}}\n");
+        let merge = |text: String| {
+            env.toller(["merge", "--json", "-", "--warehouse"]).arg(env.warehouse()).stdin(text).run().expect(0).json()
+        };
+        let summary = merge(others.map(line).concat());
+        assert_eq!((&summary["done"], &summary["unknown"]), (&0.into(), &3.into()), "{kind}");
+        assert_eq!(env.value("SELECT thumb_downloaded FROM dim_image"), "false");
+        assert_eq!(merge(line(own))["done"], 1, "{kind}");
+    }
+}

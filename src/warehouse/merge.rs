@@ -40,8 +40,10 @@ impl Window<'_> {
             "CREATE OR REPLACE TEMP TABLE known AS SELECT {id} AS id, bool_or(NOT {done}) AS pending \
              FROM {rows} WHERE {id} IN (SELECT TRY_CAST(id AS {kind}) FROM temp.main.outcome) GROUP BY 1"
         );
+        // Another spelling of an id is another GUID, with another file: `007` is not 7.
         let unknown = format!(
-            "DELETE FROM temp.main.outcome WHERE TRY_CAST(id AS {kind}) IS NULL OR TRY_CAST(id AS {kind}) NOT IN (SELECT id FROM temp.main.known)"
+            "DELETE FROM temp.main.outcome WHERE TRY_CAST(id AS {kind})::VARCHAR IS DISTINCT FROM id \
+             OR TRY_CAST(id AS {kind}) NOT IN (SELECT id FROM temp.main.known)"
         );
         let ignored = format!(
             "DELETE FROM temp.main.outcome WHERE NOT ok AND (id::{kind} NOT IN (SELECT id FROM temp.main.known WHERE pending) \
