@@ -118,3 +118,29 @@ fn a_schema_may_be_called_like_the_file_or_like_duckdbs_own_catalogues() {
         assert_eq!(status.run().expect(0).json()["failed_permanent"], 1);
     }
 }
+
+#[test]
+fn a_log_that_an_old_duckdb_left_is_left_to_it_where_only_it_can_play_it() {
+    for old in duckdbs() {
+        let (env, origin) = (Env::new(), Origin::builder().small().start());
+        let left = "import duckdb, os, sys
+c = duckdb.connect(sys.argv[1])
+c.execute('CREATE TABLE note (n INTEGER)'); c.execute('CHECKPOINT')
+c.execute('CREATE TABLE dim_image (source_image_id VARCHAR PRIMARY KEY, thumb_downloaded BOOLEAN, updated_at TIMESTAMP)')
+c.execute(\"INSERT INTO dim_image VALUES ('a', false, NULL)\")
+os.kill(os.getpid(), 9)";
+        old.python(&env, left).arg(env.warehouse()).run();
+        assert!(env.path("warehouse.duckdb.wal").exists(), "DuckDB {} leaves a log", old.version);
+        let fetch = env.fetch(&origin).run();
+        if fetch.code == Some(1) {
+            fetch.complains().stderr_has("open and close it once");
+            assert_eq!(origin.request_count(), 0);
+        }
+        // Whatever toller did, its owner reads it.
+        let state = with(old, &env, "warehouse.duckdb", "SELECT count(*) FROM dim_image");
+        assert_eq!(state.trim(), "[(1,)]", "DuckDB {}", old.version);
+        env.fetch(&origin).run().expect(0);
+        let state = with(old, &env, "warehouse.duckdb", "SELECT count(*) FROM dim_image WHERE thumb_downloaded");
+        assert_eq!(state.trim(), "[(1,)]", "DuckDB {}", old.version);
+    }
+}

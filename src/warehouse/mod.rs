@@ -162,18 +162,28 @@ impl Warehouse {
             // ATTACH would make a file that has gone away meanwhile.
             must_exist(&self.file)?;
         }
+        // Asked while the file is not open here, as everything that opens it by itself.
+        let log_of = if access == Access::Write { place::must_be_closed_by(&self.file) } else { None };
+        let options = if log_of.is_some() { " (READ_ONLY)" } else { options };
         let opened = Instant::now();
         match self.attach(options) {
-            Ok(catalogue) => Ok(Opened::Window(Window {
-                connection: &self.connection,
-                home: &self.home,
-                catalogue,
-                tables: &self.tables,
-                file: &self.file,
-                memory: &self.memory,
-                opened,
-                closed: false,
-            })),
+            Ok(catalogue) => {
+                let window = Window {
+                    connection: &self.connection,
+                    home: &self.home,
+                    catalogue,
+                    tables: &self.tables,
+                    file: &self.file,
+                    memory: &self.memory,
+                    opened,
+                    closed: false,
+                };
+                // Nobody has it, so that the log was left by one that was killed.
+                match log_of {
+                    Some(version) => Err(self.left_open(&version)),
+                    None => Ok(Opened::Window(window)),
+                }
+            }
             Err(cause) => self.not_opened(&cause),
         }
     }
@@ -229,6 +239,13 @@ impl Warehouse {
         let value = work(&window)?;
         window.close()?;
         Ok(value)
+    }
+
+    fn left_open(&self, version: &str) -> Error {
+        let cause = format!(
+            "DuckDB {version} was killed and has left a log, which only it plays so that it can read the result"
+        );
+        Error::new("open warehouse", self.file.display(), cause).with_way_out("open and close it once with that DuckDB")
     }
 
     fn not_opened(&self, cause: &duckdb::Error) -> Result<Opened<'_>> {

@@ -40,6 +40,7 @@ pub fn may_be_warehouse(file: &Path) -> Result<()> {
     match file.to_str() {
         None => Err(fault("its path is not UTF-8, and DuckDB would open another").with_way_out("give it another name")),
         Some("") => Err(fault("its name is empty")),
+        Some("-") => Err(fault("a stream is no warehouse").with_way_out("name a file")),
         Some(name) if name.contains(['\\', '?']) => Err(fault(
             "DuckDB takes a backslash for a slash, and puts its log elsewhere where there is a question mark",
         )
@@ -49,4 +50,19 @@ pub fn may_be_warehouse(file: &Path) -> Result<()> {
         }
         Some(_) => Ok(()),
     }
+}
+
+/// The DuckDB that made a file whose left-over log it has to play itself, if there is such a log: DuckDB 2.0 plays the
+/// making of a table with a key so that 0.10 and 1.0 cannot read the result.
+pub(super) fn must_be_closed_by(file: &Path) -> Option<String> {
+    let mut log = file.as_os_str().to_owned();
+    log.push(".wal");
+    if std::fs::metadata(log).ok()?.len() == 0 {
+        return None;
+    }
+    // The main header holds the version that made the file, behind checksum, magic, format and flags.
+    let mut header = [0; 84];
+    File::open(file).ok()?.read_exact(&mut header).ok()?;
+    let version = String::from_utf8_lossy(&header[52..]).trim_end_matches('\0').to_owned();
+    (version.starts_with("v0.10.") || version.starts_with("v1.0.")).then_some(version)
 }
