@@ -159,3 +159,33 @@ fn failures_of_a_table_with_ids_of_another_type_are_told_apart_before_the_first_
     assert_eq!(status.expect(0).json()["pending"], 1);
     env.fetch(&origin).args(["--table", "other", "--failure-table", "other_failure"]).run().expect(0);
 }
+
+#[test]
+fn two_tables_of_one_name_are_a_wrong_command_line() {
+    let (env, origin) = (Env::with(&["a"]), Origin::start());
+    for names in [
+        ["--manifest-table", "x", "--failure-table", "main.X"],
+        ["--table", "t", "--failure-table", "t"],
+        ["--table", ".", "--limit", "1"],
+    ] {
+        env.fetch(&origin).args(names).run().expect(2).complains();
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn rows_without_a_name_in_tollers_own_tables_stop_nobody() {
+    let (env, origin) = (Env::with(&guids(3)), Origin::builder().small().start());
+    origin.on(&guids(3)[0], [Reply::status(404)]);
+    env.fetch(&origin).run().expect(4);
+    env.sql(
+        "ALTER TABLE run_manifest ALTER run_id DROP NOT NULL; ALTER TABLE thumb_failure ALTER kind DROP NOT NULL; \
+         INSERT INTO run_manifest (run_id, started_at, status) VALUES (NULL, TIMESTAMP '2020-01-01', 'running'); \
+         UPDATE thumb_failure SET kind = NULL",
+    );
+    let at = |command: &str| env.toller([command, "--warehouse"]).arg(env.warehouse());
+    at("status").run().expect(0);
+    env.fetch(&origin).run().expect(0);
+    env.fetch(&origin).arg("--retry-failed").run().expect(4);
+    at("status").run().expect(0);
+}

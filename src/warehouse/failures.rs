@@ -123,7 +123,7 @@ impl Window<'_> {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT kind::VARCHAR, count(*) FROM {} GROUP BY 1 ORDER BY 2 DESC, 1",
+            "SELECT coalesce(kind::VARCHAR, ''), count(*) FROM {} GROUP BY 1 ORDER BY 2 DESC, 1",
             self.quoted(&self.tables.failure)
         );
         let read = || {

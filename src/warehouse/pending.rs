@@ -118,7 +118,7 @@ impl Window<'_> {
             return Ok(Vec::new());
         }
         let sql = format!(
-            "SELECT kind::VARCHAR, count(*) FROM {failure} WHERE source_image_id IN (SELECT {id} {all} EXCEPT SELECT {id} {wanted}) \
+            "SELECT coalesce(kind::VARCHAR, ''), count(*) FROM {failure} WHERE source_image_id IN (SELECT {id} {all} EXCEPT SELECT {id} {wanted}) \
              GROUP BY 1 ORDER BY 2 DESC, 1",
             failure = self.quoted(&self.tables.failure),
             id = shape.id,

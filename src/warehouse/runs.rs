@@ -213,7 +213,7 @@ impl Window<'_> {
 
     fn dead_runs(&self, manifest: &str, run: &RunManifest, dest: Option<&str>, now: i64) -> Result<Vec<String>> {
         let sql = format!(
-            "SELECT run_id::VARCHAR, host::VARCHAR, pid::BIGINT, dest::VARCHAR, epoch_us(coalesce(updated_at, started_at)) \
+            "SELECT coalesce(run_id::VARCHAR, ''), host::VARCHAR, pid::BIGINT, dest::VARCHAR, epoch_us(coalesce(updated_at, started_at)) \
              FROM {manifest} WHERE status = 'running'"
         );
         let query = || -> duckdb::Result<Vec<String>> {
@@ -290,7 +290,7 @@ impl Window<'_> {
         let later = later.collect::<Vec<_>>().join(", ");
         let time = |column: &str| format!("strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ')");
         let sql = format!(
-            "SELECT run_id::VARCHAR, {}, {}, {}, status::VARCHAR, {}, url, dest, extension, fanout::BIGINT, host, pid::BIGINT, \
+            "SELECT coalesce(run_id::VARCHAR, ''), {}, {}, {}, status::VARCHAR, {}, url, dest, extension, fanout::BIGINT, host, pid::BIGINT, \
              version, error, {later}, coalesce((epoch_us(updated_at) - epoch_us(started_at)) / 1000000.0, 0)::DOUBLE, \
              coalesce(({} - epoch_us(coalesce(updated_at, started_at))) / 1000000.0, 0)::DOUBLE \
              FROM {} WHERE {condition} QUALIFY status = 'running' OR row_number() OVER (ORDER BY started_at DESC, run_id DESC) <= {most} \

@@ -68,9 +68,10 @@ impl WarehouseConfig {
     /// # Errors
     /// A wait that is no time, or an empty name.
     pub fn new(args: WarehouseArgs) -> Result<Self> {
-        let names = [&args.table, &args.id_column, &args.done_column, &args.failure_table];
-        if names.iter().any(|name| name.is_empty()) {
-            return Err(Error::usage("a table or a column", "its name is empty"));
+        let (tables, columns) = ([&args.table, &args.failure_table], [&args.id_column, &args.done_column]);
+        let parts = tables.into_iter().flat_map(|table| table.split('.'));
+        if parts.chain(columns.map(String::as_str)).any(str::is_empty) {
+            return Err(Error::usage("a table or a column", "its name, or a part of it, is empty"));
         }
         let tables = Tables {
             table: Name::parse(&args.table),
@@ -82,6 +83,11 @@ impl WarehouseConfig {
             manifest: Name::parse(args.manifest_table.as_deref().unwrap_or("run_manifest")),
             failure: Name::parse(&args.failure_table),
         };
+        let own =
+            [&tables.table, &tables.manifest, &tables.failure].map(Name::canonical).map(|name| name.to_lowercase());
+        if own[0] == own[1] || own[0] == own[2] || own[1] == own[2] {
+            return Err(Error::usage("--table, --manifest-table and --failure-table", "two of them have one name"));
+        }
         let lock_wait = seconds("--lock-wait", args.lock_wait, 0.0)?;
         Ok(Self { file: args.warehouse, tables, lock_wait })
     }
