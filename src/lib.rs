@@ -8,7 +8,7 @@
 //!  (DuckDB)                 │     credit window      │ origin.attempt → store.save   │ batch → one transaction
 //! ```
 //!
-//! Main alone touches the warehouse, because a [`warehouse::Window`] lives on its stack; the workers borrow the
+//! Main alone touches the warehouse, because a [`warehouse::Window`] lives on its stack; the workers share the
 //! [`origin`] and the [`store`], and give back attempts. `pipe` is the same run with other books: the trait
 //! [`run::Ledger`] is all that differs.
 //!

@@ -1,7 +1,6 @@
 //! What travels between the edges: a job on its way out, an attempt on its way back, an outcome when it is over.
 //!
-//! These are words, not deeds: whether a failure may pass is decided here, at its source, by its kind;
-//! what follows from that is `retry`'s and `run`'s to say.
+//! These are words, not deeds: what follows from them is `run`'s to say.
 
 use std::time::{Duration, Instant, SystemTime};
 

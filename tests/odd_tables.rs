@@ -157,6 +157,12 @@ fn failures_of_a_table_with_ids_of_another_type_are_told_apart_before_the_first_
     assert_eq!(origin.request_count(), asked);
     let status = env.toller(["status", "--json", "--table", "other", "--warehouse"]).arg(env.warehouse()).run();
     assert_eq!(status.expect(0).json()["pending"], 1);
+    // A file that is there is taken in all the same.
+    env.write("thumbs/7.jpg", crate::support::small_image_for("7"));
+    let verify = env.toller(["verify", "--table", "other", "--extension", "jpg", "--fix", "--dest"]).arg(env.dest());
+    verify.arg("--warehouse").arg(env.warehouse()).run().expect(0);
+    assert_eq!(env.value("SELECT thumb_downloaded FROM other"), "true");
+    env.sql("UPDATE other SET thumb_downloaded = false");
     env.fetch(&origin).args(["--table", "other", "--failure-table", "other_failure"]).run().expect(0);
 }
 

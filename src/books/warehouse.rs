@@ -340,7 +340,8 @@ impl Ledger for WarehouseLedger<'_> {
         if let (Err(error), Some(_)) = (&recorded, early) {
             // The batch is lost to the warehouse, its files are not; that the run has ended, and why, is still to be known.
             let end = Ending::new(Status::Failed, Some(error.line()));
-            window.close_run(&self.runs, &self.run_id, tally, &end)?;
+            // The first error is the one to report.
+            let _ = window.close_run(&self.runs, &self.run_id, tally, &end);
         }
         recorded?;
         self.page.forget(batch);

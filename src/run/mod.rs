@@ -36,7 +36,6 @@ use crew::Crew;
 use ending::Early;
 use memory::Waiting;
 use policy::Policy;
-
 use stop::Stop;
 use worker::work;
 

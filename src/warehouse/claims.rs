@@ -125,8 +125,8 @@ impl Warehouse {
 
 impl Window<'_> {
     fn correct(&self, _: &Staged, shape: &Shape, to_done: bool) -> Result<()> {
-        // Where toller has never run there are no failures to take away.
-        let failures = !self.columns(&self.tables.failure)?.is_empty();
+        // Where toller has never run for this table there are no failures to take away.
+        let failures = self.has_own_failures(shape)?;
         let change =
             || if to_done && failures { self.apply(shape, "", false) } else { self.set_done(shape, to_done, "") };
         self.transaction("correct", change).map(drop)

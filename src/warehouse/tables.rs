@@ -1,6 +1,6 @@
-//! How the tables are called and what they look like: names from the user, shapes from the catalogue.
+//! How tables are called, and which columns they have: names from the user, columns from the catalogue.
 //!
-//! Names are quoted as identifiers, never pasted. What does not fit is said before anything is written.
+//! Names are quoted as identifiers, never pasted.
 
 use crate::error::{Error, Result};
 
