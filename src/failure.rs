@@ -38,6 +38,10 @@ pub enum Kind {
     Empty,
     /// Delivered whole, but not a whole image.
     NotAnImage,
+    /// Not the bytes that the origin declared.
+    DigestMismatch,
+    /// A picture that stands for one that is not there.
+    Placeholder,
     /// Refused before any request.
     BadGuid,
     /// Refused before any request.
@@ -47,7 +51,7 @@ pub enum Kind {
 }
 
 /// Every kind with the name that tables and JSON use.
-const NAMES: [(Kind, &str); 18] = [
+const NAMES: [(Kind, &str); 20] = [
     (Kind::NotFound, "not_found"),
     (Kind::Forbidden, "forbidden"),
     (Kind::RateLimited, "rate_limited"),
@@ -63,6 +67,8 @@ const NAMES: [(Kind, &str); 18] = [
     (Kind::TooLarge, "too_large"),
     (Kind::Empty, "empty"),
     (Kind::NotAnImage, "not_an_image"),
+    (Kind::DigestMismatch, "digest_mismatch"),
+    (Kind::Placeholder, "placeholder"),
     (Kind::BadGuid, "bad_guid"),
     (Kind::BadUrl, "bad_url"),
     (Kind::Disk, "disk"),
@@ -172,6 +178,7 @@ impl Failure {
             | Kind::Protocol
             | Kind::Timeout
             | Kind::Truncated
+            | Kind::DigestMismatch
             | Kind::Disk => true,
             Kind::HttpStatus => self.http_status == Some(408),
             Kind::NotFound
@@ -180,6 +187,7 @@ impl Failure {
             | Kind::TooLarge
             | Kind::Empty
             | Kind::NotAnImage
+            | Kind::Placeholder
             | Kind::BadGuid
             | Kind::BadUrl => false,
         }

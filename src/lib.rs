@@ -33,7 +33,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | words | [`guid`], [`outcome`] and [`failure`], [`tally`], [`manifest`] (the row of a run), [`mod@line`] (an outcome as NDJSON), [`error`], [`text`] (what is foreign, shown), [`machine`] |
+//! | words | [`guid`], [`outcome`], [`facts`] (of a file that is home) and [`failure`], [`tally`], [`manifest`] (the row of a run), [`mod@line`] (an outcome as NDJSON), [`error`], [`text`] (what is foreign, shown), [`machine`] |
 //! | pure | [`image`]: is a body a whole picture; [`input`]: lists and lines, compressed or not |
 //! | edges | [`origin`]: one attempt, alone with ureq and rustls; [`store`]: the only one that changes a destination; [`warehouse`]: alone with duckdb. They know nothing of each other. |
 //! | [`run`] | the loop, its workers, their pace, what stops it, and in `policy` all that decides; what it needs of its books is the trait [`run::Ledger`] |
@@ -43,6 +43,7 @@
 //! | [`cli`] | what was typed |
 
 pub mod error;
+pub mod facts;
 pub mod failure;
 pub mod guid;
 pub mod line;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Facts;
 use crate::failure::{Failure, Kind};
-use crate::outcome::{Id, Outcome, Saved};
+use crate::outcome::{How, Id, Outcome, Saved};
 
 /// One outcome as `pipe` prints it and `merge` reads it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,7 +60,7 @@ impl Line {
             ok: failure.is_none(),
             path,
             url,
-            bytes: saved.map(|saved| saved.bytes),
+            bytes: saved.map(|saved| saved.facts.bytes),
             kind: failure.map(|failure| failure.kind.name().to_owned()),
             http_status: failure.and_then(|failure| failure.http_status),
             message: failure.map(|failure| failure.message.clone()),
@@ -91,7 +92,8 @@ pub fn parse(line: &[u8]) -> std::result::Result<Arrival, String> {
     let finished_at =
         humantime::parse_rfc3339_weak(&line.finished_at).map_err(|cause| format!("finished_at: {cause}"))?;
     let result = if line.ok {
-        Ok(Saved { bytes: line.bytes.unwrap_or(0), reused: false })
+        let facts = Facts { bytes: line.bytes.unwrap_or(0), ..Facts::default() };
+        Ok(Saved { how: How::Fetched, facts })
     } else {
         let kind = line.kind.as_deref().and_then(Kind::from_name).ok_or("a failure without a known kind")?;
         let (http_status, message) = (line.http_status, line.message.unwrap_or_default());

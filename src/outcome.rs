@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::guid::Guid;
 
@@ -119,16 +120,25 @@ impl Outcome {
     /// A GUID whose file is home, whatever its story.
     #[must_use]
     pub fn claimed(id: Id) -> Self {
-        let result = Ok(Saved { bytes: 0, reused: true });
+        let result = Ok(Saved { how: How::Reused, facts: Facts::default() });
         Self { id, url: None, attempts: 0, spent: Duration::ZERO, finished_at: SystemTime::now(), result }
     }
 }
 
 /// A whole file under its final name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
-    /// Its length.
-    pub bytes: u64,
-    /// It was there before, so nothing was asked of the origin.
-    pub reused: bool,
+    /// How it came there.
+    pub how: How,
+    /// What is known of it.
+    pub facts: Facts,
+}
+
+/// How a file came under its final name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// The origin sent it in this run.
+    Fetched,
+    /// It was there before, and nothing was asked of the origin.
+    Reused,
 }

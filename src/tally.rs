@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::ExitCode;
 use crate::failure::Kind;
 use crate::manifest::Status;
-use crate::outcome::Outcome;
+use crate::outcome::{How, Outcome, Saved};
 
 /// The counts of a run so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,10 +34,10 @@ impl Tally {
     /// Takes back what was counted of a file that turned out not to be kept.
     pub fn take_back(&mut self, outcome: &Outcome) {
         match &outcome.result {
-            Ok(saved) if saved.reused => self.reused -= 1,
-            Ok(saved) => {
+            Ok(Saved { how: How::Reused, .. }) => self.reused -= 1,
+            Ok(Saved { how: How::Fetched, facts }) => {
                 self.fetched -= 1;
-                self.bytes -= saved.bytes;
+                self.bytes -= facts.bytes;
             }
             Err(_) => {}
         }
@@ -46,10 +46,10 @@ impl Tally {
     /// Counts the end of one GUID.
     pub fn count(&mut self, outcome: &Outcome) {
         match &outcome.result {
-            Ok(saved) if saved.reused => self.reused += 1,
-            Ok(saved) => {
+            Ok(Saved { how: How::Reused, .. }) => self.reused += 1,
+            Ok(Saved { how: How::Fetched, facts }) => {
                 self.fetched += 1;
-                self.bytes += saved.bytes;
+                self.bytes += facts.bytes;
             }
             Err(failure) => {
                 self.failed += 1;
@@ -82,8 +82,9 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::Facts;
     use crate::failure::Failure;
-    use crate::outcome::{Id, Saved};
+    use crate::outcome::Id;
     use std::time::{Duration, SystemTime};
 
     #[test]
@@ -97,8 +98,9 @@ mod tests {
             finished_at: SystemTime::now(),
             result,
         };
-        tally.count(&outcome(Ok(Saved { bytes: 10, reused: false })));
-        tally.count(&outcome(Ok(Saved { bytes: 7, reused: true })));
+        let saved = |how, bytes| Ok(Saved { how, facts: Facts { bytes, ..Facts::default() } });
+        tally.count(&outcome(saved(How::Fetched, 10)));
+        tally.count(&outcome(saved(How::Reused, 7)));
         tally.count(&outcome(Err(Failure::new(Kind::Timeout, ""))));
         tally.count(&outcome(Err(Failure::new(Kind::NotFound, ""))));
         assert_eq!((tally.fetched, tally.reused, tally.failed, tally.transient, tally.bytes), (1, 1, 2, 1, 10));

@@ -29,7 +29,7 @@ use crate::error::Result;
 use crate::failure::Failure;
 use crate::guid::Guid;
 use crate::manifest::Ending;
-use crate::outcome::{Job, Outcome, Saved};
+use crate::outcome::{How, Job, Outcome, Saved};
 use crate::tally::Tally;
 
 use crew::Crew;
@@ -273,7 +273,8 @@ impl Course<'_> {
 
     /// Nothing is recorded whose file a power cut could take away.
     fn make_durable(&mut self) -> Result<()> {
-        let file = |outcome: &Outcome| Some((outcome.id.guid()?.clone(), outcome.result.as_ref().ok()?.reused));
+        let file =
+            |outcome: &Outcome| Some((outcome.id.guid()?.clone(), outcome.result.as_ref().ok()?.how == How::Reused));
         let files: Vec<(Guid, bool)> = self.batch[self.durable..].iter().filter_map(file).collect();
         self.tools.store.sync(&files)?;
         self.durable = self.batch.len();

@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::facts::Facts;
 use crate::failure::{Failure, Kind};
 use crate::guid::UrlTemplate;
 use crate::image::{self, Proof};
 use crate::origin::{Framing, Origin};
 
 use super::pace::Pace;
-use crate::outcome::{Attempt, Job, Saved};
+use crate::outcome::{Attempt, How, Job, Saved};
 use crate::store::Store;
 
 /// Space that a worker keeps from one body for the next; what a huge one took is given back at once.
@@ -78,6 +79,11 @@ pub fn proves_itself(body: &[u8]) -> bool {
     !body.ends_with(&[0; SECTOR]) && image::check(body) == Ok(Proof::Whole)
 }
 
+/// What a body tells of itself.
+fn facts(body: &[u8]) -> Facts {
+    Facts { bytes: body.len() as u64, ..Facts::default() }
+}
+
 /// What all workers share.
 #[derive(Debug)]
 pub struct Tools {
@@ -137,7 +143,7 @@ impl Tools {
         // Only the first attempt looks: what is not there then is brought by nobody else.
         let most = self.origin.max_bytes();
         if job.attempts == 0 && self.store.read(&job.guid, most, body) && proves_itself(body) {
-            return Some(Ok(Saved { bytes: body.len() as u64, reused: true }));
+            return Some(Ok(Saved { how: How::Reused, facts: facts(body) }));
         }
         let Some(url) = self.url_to_ask_for(job) else {
             return Some(Err(Failure::new(Kind::BadUrl, "no URL")));
@@ -159,7 +165,7 @@ impl Tools {
         self.pace.well();
         self.pace.charge(body.len() as u64);
         let saved = self.expect.judge(body, framing).and_then(|()| self.store.save(number, &job.guid, body));
-        Some(saved.map(|()| Saved { bytes: body.len() as u64, reused: false }))
+        Some(saved.map(|()| Saved { how: How::Fetched, facts: facts(body) }))
     }
 
     /// Before anything else, so that no other worker sends meanwhile; if it is too much, until main ends the run.

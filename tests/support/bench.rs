@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use toller::image;
 use toller::manifest::{RunManifest, new_run_id};
 
-use toller::outcome::{Id, Outcome, Saved};
+use toller::outcome::{How, Id, Outcome, Saved};
 use toller::tally::Tally;
 use toller::warehouse::{Access, Effort, Name, Opened, Tables, Warehouse};
 
@@ -121,7 +121,7 @@ fn make(file: &Path, rows: u64, wanted: usize) -> duckdb::Result<Vec<(i64, Strin
 }
 
 fn outcome(id: &str) -> Outcome {
-    let result = Ok(Saved { bytes: 21_000, reused: false });
+    let result = Ok(Saved { how: How::Fetched, facts: toller::facts::Facts { bytes: 21_000, ..Default::default() } });
     Outcome {
         id: Id::new(id.into()),
         url: None,

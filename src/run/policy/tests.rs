@@ -1,8 +1,9 @@
 //! What the policy makes of plays: who fails, when, and what follows for all.
 
 use super::*;
+use crate::facts::Facts;
 use crate::guid::Guid;
-use crate::outcome::Saved;
+use crate::outcome::{How, Saved};
 
 struct Play {
     policy: Policy,
@@ -24,7 +25,7 @@ impl Play {
     }
 
     fn well(&mut self) -> (Charge, Turn) {
-        self.come(Ok(Saved { bytes: 1, reused: false }))
+        self.come(Ok(Saved { how: How::Fetched, facts: Facts::default() }))
     }
 
     fn fail(&mut self, kind: Kind) -> (Charge, Turn) {
