@@ -6,10 +6,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// What proved a body whole, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Proof {
     /// It is as long as HTTP said.
-    #[default]
     Length,
     /// The image is there to its end.
     Structure,
@@ -93,14 +92,25 @@ pub struct Facts {
     pub height: Option<u32>,
     /// None where none is kept.
     pub sha256: Option<Sha256>,
-    /// The strongest that held.
-    pub proof: Proof,
+    /// The strongest that held; none where nothing but the length is known.
+    pub proof: Option<Proof>,
     /// As the origin wrote it, quotes and `W/` too.
     pub etag: Option<Box<str>>,
     /// As the origin wrote it.
     pub last_modified: Option<Box<str>>,
     /// As the origin wrote it.
     pub content_type: Option<Box<str>>,
+}
+
+/// What is on record of a file that is home, where the origin is asked whether it is still the one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Its length.
+    pub bytes: Option<u64>,
+    /// As the origin wrote it.
+    pub etag: Option<Box<str>>,
+    /// As the origin wrote it.
+    pub last_modified: Option<Box<str>>,
 }
 
 #[cfg(test)]

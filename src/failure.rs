@@ -107,13 +107,15 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// It concerns this image and no other, whatever its kind: its own name on disk, or where a redirect has led.
     pub own: bool,
+    /// It may pass although its kind does not: what was asked for is at home all the same, or whoever refused did so to all.
+    pub forgiven: bool,
 }
 
 impl Failure {
     /// A failure without a status.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, http_status: None, message: message.into(), retry_after: None, own: false }
+        Self { kind, http_status: None, message: message.into(), retry_after: None, own: false, forgiven: false }
     }
 
     /// The same with the status that the origin sent.
@@ -127,6 +129,13 @@ impl Failure {
     #[must_use]
     pub fn of_one(mut self) -> Self {
         self.own = true;
+        self
+    }
+
+    /// The same as one that may pass.
+    #[must_use]
+    pub fn forgiven(mut self) -> Self {
+        self.forgiven = true;
         self
     }
 
@@ -180,7 +189,7 @@ impl Failure {
             | Kind::Truncated
             | Kind::DigestMismatch
             | Kind::Disk => true,
-            Kind::HttpStatus => self.http_status == Some(408),
+            Kind::HttpStatus => self.http_status == Some(408) || self.forgiven,
             Kind::NotFound
             | Kind::Forbidden
             | Kind::Redirect
@@ -189,7 +198,7 @@ impl Failure {
             | Kind::NotAnImage
             | Kind::Placeholder
             | Kind::BadGuid
-            | Kind::BadUrl => false,
+            | Kind::BadUrl => self.forgiven,
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Known};
 use crate::failure::Failure;
 use crate::guid::Guid;
 
@@ -15,6 +15,8 @@ pub struct Job {
     pub guid: Guid,
     /// Its own URL, where the warehouse names one; else the template makes it.
     pub url: Option<Box<str>>,
+    /// What is on record of its file, where it is home and the question is whether it is still the one.
+    pub known: Option<Box<Known>>,
     /// Attempts made before this one.
     pub attempts: u32,
     /// Time spent in those attempts.
@@ -31,7 +33,7 @@ impl Job {
     /// A GUID that nothing has been tried for.
     #[must_use]
     pub fn new(guid: Guid, url: Option<Box<str>>) -> Self {
-        Self { guid, url, attempts: 0, spent: Duration::ZERO, excused: 0, failed_at: None, place: None }
+        Self { guid, url, known: None, attempts: 0, spent: Duration::ZERO, excused: 0, failed_at: None, place: None }
     }
 }
 
@@ -141,4 +143,36 @@ pub enum How {
     Fetched,
     /// It was there before, and nothing was asked of the origin.
     Reused,
+    /// The origin sent it in place of the one that was home.
+    Replaced,
+    /// The origin says that the one that is home is still the one.
+    Unchanged,
+    /// The origin has none any more; the one that is home stays.
+    Gone,
+}
+
+impl How {
+    /// Whether the warehouse knew of a file before.
+    #[must_use]
+    pub fn was_home(self) -> bool {
+        matches!(self, Self::Replaced | Self::Unchanged | Self::Gone)
+    }
+
+    /// Whether a file was written, or was found that nobody knows to be durable.
+    #[must_use]
+    pub fn is_new(self) -> bool {
+        matches!(self, Self::Fetched | Self::Reused | Self::Replaced)
+    }
+
+    /// The name that the warehouse and its statements use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fetched => "fetched",
+            Self::Reused => "reused",
+            Self::Replaced => "replaced",
+            Self::Unchanged => "unchanged",
+            Self::Gone => "gone",
+        }
+    }
 }

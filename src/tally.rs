@@ -16,6 +16,8 @@ pub struct Tally {
     pub fetched: u64,
     /// Files that were there already.
     pub reused: u64,
+    /// Files that the origin was asked for again, and that stay: it has no other, or none any more.
+    pub unchanged: u64,
     /// GUIDs that failed, whether for good or not.
     pub failed: u64,
     /// Those among them that may go well later.
@@ -35,7 +37,8 @@ impl Tally {
     pub fn take_back(&mut self, outcome: &Outcome) {
         match &outcome.result {
             Ok(Saved { how: How::Reused, .. }) => self.reused -= 1,
-            Ok(Saved { how: How::Fetched, facts }) => {
+            Ok(Saved { how: How::Unchanged | How::Gone, .. }) => self.unchanged -= 1,
+            Ok(Saved { how: How::Fetched | How::Replaced, facts }) => {
                 self.fetched -= 1;
                 self.bytes -= facts.bytes;
             }
@@ -47,7 +50,8 @@ impl Tally {
     pub fn count(&mut self, outcome: &Outcome) {
         match &outcome.result {
             Ok(Saved { how: How::Reused, .. }) => self.reused += 1,
-            Ok(Saved { how: How::Fetched, facts }) => {
+            Ok(Saved { how: How::Unchanged | How::Gone, .. }) => self.unchanged += 1,
+            Ok(Saved { how: How::Fetched | How::Replaced, facts }) => {
                 self.fetched += 1;
                 self.bytes += facts.bytes;
             }
@@ -75,7 +79,7 @@ impl Tally {
     /// GUIDs whose story is over.
     #[must_use]
     pub fn done(&self) -> u64 {
-        self.fetched + self.reused + self.failed
+        self.fetched + self.reused + self.unchanged + self.failed
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) const PAGE: (usize, usize) = (250_000, 600_000);
 /// The page in hand, and what has left it and is not recorded yet.
 #[derive(Debug)]
 pub(super) struct Page {
-    rows: VecDeque<(Box<str>, Option<Box<str>>)>,
+    rows: VecDeque<PendingRow>,
     /// Where the next page begins.
     after: i64,
     /// The end of the table was read, so many times.
@@ -71,18 +71,18 @@ impl Page {
         // Already in hand under another row: whoever records it records all its rows.
         if let Entry::Vacant(vacant) = self.outstanding.entry(hash(&row.id)) {
             vacant.insert(row.row);
-            self.rows.push_back((row.id, row.url));
+            self.rows.push_back(row);
         }
     }
 
-    /// The next id, with its URL where the table says one.
-    pub(super) fn pop(&mut self) -> Option<(Box<str>, Option<Box<str>>)> {
+    /// The next of them.
+    pub(super) fn pop(&mut self) -> Option<PendingRow> {
         self.rows.pop_front()
     }
 
     /// The first ids in it, as if they had come home.
     pub(super) fn first(&self, most: usize) -> Vec<Outcome> {
-        self.rows.iter().take(most).map(|(id, _)| Outcome::claimed(Id::new(id.clone()))).collect()
+        self.rows.iter().take(most).map(|row| Outcome::claimed(Id::new(row.id.clone()))).collect()
     }
 
     /// How many ids are in it.

@@ -112,13 +112,17 @@ impl StreamLedger {
     /// What failed `since` then is not taken for good, but for what was refused before any request, which says nothing about
     /// the origin.
     fn line(&self, outcome: &Outcome, since: Option<SystemTime>) -> Line {
-        let forgiven = since.is_some_and(|since| outcome.finished_at >= since)
-            && outcome.result.as_ref().is_err_and(|failure| !failure.is_refused_unasked());
         let guid = outcome.id.guid().filter(|_| outcome.result.is_ok());
         let path = guid.map(|guid| self.layout.path(guid).display().to_string());
         let own = outcome.url.as_deref().map(str::to_owned);
         let url = own.or_else(|| Some(self.template.as_ref()?.recorded_url(guid?)));
-        Line::new(&self.run_id, outcome, path, url, forgiven)
+        let mut line = Line::new(&self.run_id, outcome, path, url);
+        let forgiven = since.is_some_and(|since| outcome.finished_at >= since)
+            && outcome.result.as_ref().is_err_and(|failure| !failure.is_refused_unasked());
+        if forgiven {
+            line.permanent = Some(false);
+        }
+        line
     }
 
     fn remember(&mut self, batch: &[Outcome]) {

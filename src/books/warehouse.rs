@@ -99,6 +99,7 @@ pub fn look<'w>(
     let shape = window.shape()?;
     let runs = window.runs_table()?;
     window.failures_must_fit(&shape)?;
+    window.files_must_fit(&shape)?;
     let rows = window.count_rows()?;
     if rows >= LARGE {
         warehouse.exert(Effort::Alone)?;
@@ -239,7 +240,8 @@ impl WarehouseLedger<'_> {
         if idle && since.elapsed() >= self.lock_wait { Err(error) } else { Ok(()) }
     }
 
-    fn supply(&self, id: Box<str>, url: Option<Box<str>>) -> Supply {
+    fn supply(&self, row: PendingRow) -> Supply {
+        let PendingRow { id, url, known, .. } = row;
         let refused =
             |id: Id, kind, cause: String| Supply::Refused(Outcome::refused(id, None, Failure::new(kind, cause)));
         match (Guid::new(id), &self.selection.urls) {
@@ -247,7 +249,7 @@ impl WarehouseLedger<'_> {
             (Ok(guid), UrlSource::Column(column)) if url.is_none() => {
                 refused(guid.into(), Kind::BadUrl, format!("column {column} is NULL"))
             }
-            (Ok(guid), _) => Supply::Job(Job::new(guid, url)),
+            (Ok(guid), _) => Supply::Job(Job { known, ..Job::new(guid, url) }),
         }
     }
 }
@@ -261,11 +263,11 @@ impl Ledger for WarehouseLedger<'_> {
         if self.allowance == 0 {
             return Ok(Supply::End);
         }
-        let Some((id, url)) = self.page.pop() else {
+        let Some(row) = self.page.pop() else {
             return Ok(if self.page.is_last() { Supply::End } else { Supply::Dry });
         };
         self.allowance -= 1;
-        Ok(self.supply(id, url))
+        Ok(self.supply(row))
     }
 
     fn is_ready(&self, batch: usize) -> bool {

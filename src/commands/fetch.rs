@@ -41,6 +41,12 @@ pub struct FetchArgs {
     /// A further condition on the pending rows
     #[arg(long = "where", value_name = "SQL")]
     pub condition: Option<String>,
+    /// Also ask again for what was last seen longer ago than this (7d, 12h)
+    #[arg(long, value_name = "AGE")]
+    pub refresh: Option<String>,
+    /// Keep no table of what is home
+    #[arg(long)]
+    pub no_file_table: bool,
     /// Also fetch what failed for good in an earlier run
     #[arg(long)]
     pub retry_failed: bool,
@@ -55,7 +61,14 @@ pub struct FetchArgs {
 /// Whatever kept it from its end.
 pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
     let started = Instant::now();
-    let place = WarehouseConfig::new(args.warehouse)?;
+    let mut place = WarehouseConfig::new(args.warehouse)?;
+    place.tables.keep_files = !args.no_file_table;
+    if args.no_file_table && args.refresh.is_some() {
+        return Err(Error::usage(
+            "--refresh",
+            "it does not go with --no-file-table, which keeps nothing to compare with",
+        ));
+    }
     let config = FetchConfig::new(args.origin, args.url_column, origins, 10.0)?;
     if config.urls == UrlSource::None {
         return Err(Error::usage("--url", "it is required, unless --url-column is given")
@@ -69,6 +82,7 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
         urls: config.urls.clone(),
         skip_failed: !args.retry_failed,
         run_id: run_id.clone(),
+        refresh: args.refresh.as_deref().map(|age| before("--refresh", age)).transpose()?,
     };
     let look = books::look(&warehouse, &selection, place.lock_wait, &session.stop)?;
     let Some(look) = look else { return Ok(stopped(&session.stop)) };
@@ -153,4 +167,9 @@ fn print_plan(
     }
     let plan = serde_json::json!({"dry_run": true, "pending": pending, "would_fetch": expected});
     show(&plan, json, |_| text)
+}
+
+fn before(option: &str, age: &str) -> Result<SystemTime> {
+    let age = humantime::parse_duration(age).map_err(|cause| Error::usage(option, cause))?;
+    Ok(SystemTime::now() - age)
 }

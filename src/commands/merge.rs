@@ -3,7 +3,7 @@
 //! A file is read twice: once to know that every line of it is good, then to apply it, so that a bad file changes
 //! nothing. What is known better already is left alone, so that merging twice is merging once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek};
 use std::path::{Component, Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::input;
 use crate::line::{Arrival, parse};
 use crate::machine;
 use crate::manifest::{Ending, RunManifest, Status, new_run_id};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Saved};
 use crate::store::{self, Layout};
 use crate::tally::Tally;
 use crate::terminal::{self, MergeReport};
@@ -28,6 +28,8 @@ use super::options::{LayoutArgs, WarehouseArgs, WarehouseConfig, layout_like};
 const BATCH: usize = 250_000;
 /// Or as many as together have texts of so many bytes, which fit into the memory that DuckDB begins with.
 const BATCH_BYTES: usize = 32 << 20;
+/// A digest, written out.
+const HEX: usize = 64;
 /// A longer line is none that `pipe` printed.
 const LONGEST_LINE: u64 = 1 << 20;
 /// Below a destination no file lies deeper: its name and the folders of `--fanout`.
@@ -78,6 +80,7 @@ pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let (shape, runs) = books.write(place.lock_wait, |window| {
         let (shape, runs) = (window.shape()?, window.runs_table()?);
         window.failures_must_fit(&shape)?;
+        window.files_must_fit(&shape)?;
         window.make_own_tables(&runs, &shape)?;
         window.open_run(&runs, &run, 0, false)?;
         Ok((shape, runs))
@@ -154,7 +157,6 @@ impl Merge<'_> {
             return Ok(());
         }
         let staged = self.books.stage(&batch.outcomes)?;
-        self.books.stage_forgiven(&staged, &batch.forgiven.into_iter().collect::<Vec<_>>())?;
         let (runs, shape, tally, run_id) = (&self.runs, &self.shape, &mut self.tally, &self.report.run_id);
         let merged = self.books.write(self.lock_wait, |window| window.merge(&staged, runs, shape, run_id, tally))?;
         let Merged { unknown, ignored, done, failed } = merged;
@@ -219,7 +221,6 @@ fn is_there(path: &Path) -> bool {
 struct Batch {
     outcomes: Vec<Outcome>,
     places: HashMap<Box<str>, usize>,
-    forgiven: HashSet<Box<str>>,
     /// Of its texts.
     bytes: usize,
 }
@@ -230,10 +231,16 @@ impl Batch {
     }
 
     fn add(&mut self, arrival: Arrival) {
-        let Arrival { outcome, forgiven, .. } = arrival;
+        let outcome = arrival.outcome;
         let id: Box<str> = (&*outcome.id).into();
-        let message = outcome.result.as_ref().err().map_or(0, |failure| failure.message.len());
-        self.bytes += id.len() + outcome.url.as_ref().map_or(0, |url| url.len()) + message;
+        let said = match &outcome.result {
+            Ok(Saved { facts, .. }) => {
+                let words = [&facts.etag, &facts.last_modified, &facts.content_type].into_iter().flatten();
+                HEX + words.map(|word| word.len()).sum::<usize>()
+            }
+            Err(failure) => failure.message.len(),
+        };
+        self.bytes += id.len() + outcome.url.as_ref().map_or(0, |url| url.len()) + said;
         if let Some(place) = self.places.get(&id) {
             let known = &mut self.outcomes[*place];
             if known.result.is_ok() || (outcome.result.is_err() && outcome.finished_at <= known.finished_at) {
@@ -241,13 +248,9 @@ impl Batch {
             }
             let attempts = known.attempts.saturating_add(outcome.attempts);
             *known = Outcome { attempts, ..outcome };
-            self.forgiven.remove(&id);
         } else {
-            self.places.insert(id.clone(), self.outcomes.len());
+            self.places.insert(id, self.outcomes.len());
             self.outcomes.push(outcome);
-        }
-        if forgiven {
-            self.forgiven.insert(id);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::guid::Shard;
 use crate::terminal::{self, grouped};
 use crate::text::fits_a_line;
-use crate::warehouse::{Effort, Repeats, Selection, UrlSource, Warehouse};
+use crate::warehouse::{Effort, PendingRef, Repeats, Selection, UrlSource, Warehouse};
 
 use super::options::{WarehouseArgs, WarehouseConfig, shard};
 
@@ -57,7 +57,7 @@ pub fn pending(args: PendingArgs) -> Result<ExitCode> {
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let urls = args.url_column.map_or(UrlSource::None, UrlSource::Column);
     let condition = args.condition.map(|sql| books.condition(sql)).transpose()?;
-    let selection = Selection { condition, urls, skip_failed: false, run_id: String::new() };
+    let selection = Selection { condition, urls, skip_failed: false, run_id: String::new(), refresh: None };
     let left = args.limit.unwrap_or(u64::MAX);
     let mut page = Page { shard, left, after: -1, text: Vec::new(), unprintable: 0 };
     let mut repeats = None;
@@ -69,8 +69,7 @@ pub fn pending(args: PendingArgs) -> Result<ExitCode> {
                 Some(repeats) => repeats,
                 None => repeats.insert(window.repeats(&shape, &selection)?),
             };
-            window
-                .each_pending(&shape, &selection, page.after, PAGE_ROWS, |row, id, url| page.add(repeats, row, id, url))
+            window.each_pending(&shape, &selection, page.after, PAGE_ROWS, |found| page.add(repeats, &found))
         })?;
         match out.write_all(&page.text).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::Done),
@@ -97,7 +96,8 @@ struct Page {
 }
 
 impl Page {
-    fn add(&mut self, repeats: &Repeats, row: i64, id: &str, url: Option<&str>) -> ControlFlow<()> {
+    fn add(&mut self, repeats: &Repeats, found: &PendingRef<'_>) -> ControlFlow<()> {
+        let &PendingRef { row, id, url, .. } = found;
         if self.left == 0 || self.text.len() >= PAGE {
             return ControlFlow::Break(());
         }

@@ -45,7 +45,15 @@ impl Session {
     pub(super) fn tools(self, config: &FetchConfig, store: Store) -> (Arc<Tools>, Stop, Progress) {
         let pace = Pace::new(config.rate, config.bandwidth);
         let template = config.template().cloned();
-        let tools = Arc::new(Tools { origin: self.origin, store, pace, template, expect: config.expect });
+        let tools = Arc::new(Tools {
+            origin: self.origin,
+            store,
+            pace,
+            template,
+            expect: config.expect,
+            digest: config.digest,
+            placeholders: config.placeholders.clone(),
+        });
         (tools, self.stop, self.progress)
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::guid::Guid;
 use crate::machine;
 use crate::manifest::new_run_id;
+use crate::outcome::{Id, Outcome};
 use crate::run::{self, Expect};
 use crate::store::{self, Layout, Look, Share, Store};
 use crate::terminal::{self, VerifyReport, grouped};
@@ -247,8 +248,9 @@ impl Check<'_> {
         }
         let there = to_done.iter().filter_map(|id| Guid::new(id.clone()).ok());
         mend.files.sync(&there.map(|guid| (guid, true)).collect::<Vec<_>>())?;
-        mend.books.correct(&mend.shape, &to_pending, false, mend.lock_wait)?;
-        mend.books.correct(&mend.shape, &to_done, true, mend.lock_wait)?;
+        mend.books.correct_to_pending(&mend.shape, &to_pending, mend.lock_wait)?;
+        let found: Vec<_> = to_done.into_iter().map(|id| Outcome::claimed(Id::new(id))).collect();
+        mend.books.correct_to_done(&mend.shape, &found, mend.lock_wait)?;
         for guid in &corrupt {
             mend.files.set_aside(guid)?;
         }

@@ -8,6 +8,7 @@ use crate::failure::{Failure, Kind};
 use crate::manifest::Status;
 
 use super::policy::{ROW, TooMany, place_of};
+use super::sameness::Same;
 
 /// Why a run ends before its natural end.
 pub(super) enum Early {
@@ -50,6 +51,21 @@ impl Early {
         };
         let error = Error::new("fetch", "failure rate", &found.words).with_way_out(way_out);
         Self::Broken { error, forgive_since: SystemTime::now().checked_sub(found.since.elapsed()) }
+    }
+
+    /// One body has come for too many.
+    pub(super) fn always_the_same(same: &Same) -> Self {
+        let Same { digest, count, guids } = same;
+        let guids: Vec<_> = guids.iter().map(|guid| guid.as_str()).collect();
+        let cause = format!(
+            "{count} of the last 100 bodies are one and the same, sha256 {digest}, such as those for {}",
+            guids.join(", ")
+        );
+        let way_out = format!(
+            "if it stands for what is not there: toller verify --fix --reject-digest {digest}, then fetch with \
+             --reject-digest {digest}; if the pictures are alike, allow it with --max-same 100"
+        );
+        Self::broken(Error::new("fetch", "placeholder", cause).with_way_out(way_out))
     }
 
     pub(super) fn forgive_since(&self) -> Option<SystemTime> {

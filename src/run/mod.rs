@@ -12,6 +12,7 @@ pub mod pace;
 mod policy;
 mod rate;
 mod retry;
+mod sameness;
 mod settle;
 pub mod stop;
 mod terms;
@@ -26,7 +27,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::error::Result;
-use crate::failure::Failure;
+use crate::facts::Facts;
+use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
 use crate::manifest::Ending;
 use crate::outcome::{How, Job, Outcome, Saved};
@@ -36,6 +38,7 @@ use crew::Crew;
 use ending::Early;
 use memory::Waiting;
 use policy::Policy;
+use sameness::Sameness;
 use stop::Stop;
 use worker::work;
 
@@ -92,6 +95,7 @@ pub fn run(
         dry: false,
         left: false,
         policy: Policy::new(settings.max_failure_rate),
+        sameness: Sameness::new(settings.max_same),
         doubtful: Vec::new(),
         early: None,
     };
@@ -123,6 +127,7 @@ struct Course<'r> {
     /// At the natural end something was pending that this run has not tried.
     left: bool,
     policy: Policy,
+    sameness: Sameness,
     /// What failed in a way that may be the origin's; at most as many as make that certain.
     doubtful: Vec<(Job, Failure)>,
     early: Option<Early>,
@@ -190,7 +195,7 @@ impl Course<'_> {
         let ahead = (self.tally.done() as f64 / self.started.elapsed().as_secs_f64() * AHEAD_SECONDS) as u64;
         // Until something has come home, no more than what all workers can hold: should nothing work, few requests
         // have shown it.
-        let home = self.tally.fetched + self.tally.reused > 0;
+        let home = self.tally.fetched + self.tally.reused + self.tally.unchanged > 0;
         let workers = self.settings.workers as u64;
         self.window = if home { ahead.clamp(WINDOW.0, WINDOW.1) } else { workers.min(self.policy.most_in_flight()) };
         let now = Instant::now();
@@ -232,6 +237,19 @@ impl Course<'_> {
     fn end(&mut self, job: Job, result: std::result::Result<Saved, Failure>) {
         let found = self.policy.ended(&job, result.as_ref().err());
         self.judge_rate(found);
+        let result = match result {
+            // What was home before stays there and stays done.
+            Err(failure) if job.known.is_some() && failure.kind == Kind::NotFound => {
+                Ok(Saved { how: How::Gone, facts: Facts::default() })
+            }
+            Err(failure) if job.known.is_some() => Err(failure.forgiven()),
+            other => other,
+        };
+        if let Ok(Saved { how: How::Fetched | How::Replaced, facts: Facts { sha256: Some(digest), .. } }) = &result
+            && let Some(same) = self.sameness.came(*digest, &job.guid)
+        {
+            self.early.get_or_insert_with(|| Early::always_the_same(&same));
+        }
         // Where nothing went wrong nobody looks at the URL that the template makes.
         let url = if result.is_ok() { job.url.clone() } else { self.tools.url(&job).map(String::into_boxed_str) };
         let (attempts, spent) = (job.attempts, job.spent);
@@ -273,8 +291,11 @@ impl Course<'_> {
 
     /// Nothing is recorded whose file a power cut could take away.
     fn make_durable(&mut self) -> Result<()> {
-        let file =
-            |outcome: &Outcome| Some((outcome.id.guid()?.clone(), outcome.result.as_ref().ok()?.how == How::Reused));
+        let file = |outcome: &Outcome| {
+            let how = outcome.result.as_ref().ok()?.how;
+            // Only what nobody knew of before may be taken away again.
+            how.is_new().then_some((outcome.id.guid()?.clone(), how != How::Fetched))
+        };
         let files: Vec<(Guid, bool)> = self.batch[self.durable..].iter().filter_map(file).collect();
         self.tools.store.sync(&files)?;
         self.durable = self.batch.len();

@@ -20,6 +20,8 @@ pub struct Settings {
     pub batch_time: Duration,
     /// Stop when more than this share, in percent, of the last hundred failed; 100 is never.
     pub max_failure_rate: f64,
+    /// Stop when more than this share, in percent, of the last hundred bodies are one and the same; 100 is never.
+    pub max_same: f64,
     /// GUIDs that the run expects to serve, for whoever watches.
     pub expected: Option<u64>,
 }

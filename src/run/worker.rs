@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Proof, Sha256};
 use crate::failure::{Failure, Kind};
 use crate::guid::UrlTemplate;
-use crate::image::{self, Proof};
+use crate::image;
 use crate::origin::{Framing, Origin};
 
 use super::pace::Pace;
@@ -56,8 +56,8 @@ impl Expect {
         let judged = match framing {
             // Only its own end can prove that nothing was cut off.
             Framing::CloseDelimited => match image::check(body) {
-                Ok(Proof::Whole) => Ok(()),
-                Ok(Proof::Beginning) => {
+                Ok(image::Proof::Whole) => Ok(()),
+                Ok(image::Proof::Beginning) => {
                     Err((Kind::Truncated, "nothing but the connection's end says that it is whole"))
                 }
                 Err(why) => Err((Kind::Truncated, why.0)),
@@ -76,12 +76,7 @@ impl Expect {
 #[must_use]
 pub fn proves_itself(body: &[u8]) -> bool {
     const SECTOR: usize = 512;
-    !body.ends_with(&[0; SECTOR]) && image::check(body) == Ok(Proof::Whole)
-}
-
-/// What a body tells of itself.
-fn facts(body: &[u8]) -> Facts {
-    Facts { bytes: body.len() as u64, ..Facts::default() }
+    !body.ends_with(&[0; SECTOR]) && image::check(body) == Ok(image::Proof::Whole)
 }
 
 /// What all workers share.
@@ -97,6 +92,10 @@ pub struct Tools {
     pub template: Option<UrlTemplate>,
     /// What is good.
     pub expect: Expect,
+    /// The digest of each file is kept.
+    pub digest: bool,
+    /// Pictures that stand for what is not there.
+    pub placeholders: Vec<Sha256>,
 }
 
 /// Works until either channel is hung up or the pace is halted.
@@ -143,7 +142,10 @@ impl Tools {
         // Only the first attempt looks: what is not there then is brought by nobody else.
         let most = self.origin.max_bytes();
         if job.attempts == 0 && self.store.read(&job.guid, most, body) && proves_itself(body) {
-            return Some(Ok(Saved { how: How::Reused, facts: facts(body) }));
+            // A picture that stands for another is asked for once more; perhaps there is one now.
+            if let Ok(facts) = self.facts(body) {
+                return Some(Ok(Saved { how: How::Reused, facts }));
+            }
         }
         let Some(url) = self.url_to_ask_for(job) else {
             return Some(Err(Failure::new(Kind::BadUrl, "no URL")));
@@ -164,8 +166,20 @@ impl Tools {
         };
         self.pace.well();
         self.pace.charge(body.len() as u64);
-        let saved = self.expect.judge(body, framing).and_then(|()| self.store.save(number, &job.guid, body));
-        Some(saved.map(|()| Saved { how: How::Fetched, facts: facts(body) }))
+        let judged = self.expect.judge(body, framing).and_then(|()| self.facts(body));
+        Some(judged.and_then(|facts| {
+            self.store.save(number, &job.guid, body)?;
+            Ok(Saved { how: How::Fetched, facts })
+        }))
+    }
+
+    /// What a good body tells of itself; a picture that stands for another is a failure.
+    fn facts(&self, body: &[u8]) -> Result<Facts, Failure> {
+        let sha256 = self.digest.then(|| Sha256::of(body));
+        if let Some(digest) = sha256.filter(|digest| self.placeholders.contains(digest)) {
+            return Err(Failure::new(Kind::Placeholder, format!("sha256 {digest} is one of --reject-digest")));
+        }
+        Ok(Facts { bytes: body.len() as u64, sha256, proof: Some(Proof::Length), ..Facts::default() })
     }
 
     /// Before anything else, so that no other worker sends meanwhile; if it is too much, until main ends the run.

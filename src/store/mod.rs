@@ -159,6 +159,13 @@ impl Store {
         about.is_file() && matches!(read(&path, most, body), Ok(Look::Read))
     }
 
+    /// How long the file of an image is, where there is one.
+    #[must_use]
+    pub fn length(&self, guid: &Guid) -> Option<u64> {
+        let about = fs::symlink_metadata(self.layout.path(guid)).ok()?;
+        about.is_file().then_some(about.len())
+    }
+
     /// Makes a body visible under its final name, whole.
     ///
     /// # Errors

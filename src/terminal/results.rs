@@ -66,6 +66,7 @@ pub struct FetchReport {
     pub pending: u64,
     pub fetched: u64,
     pub reused: u64,
+    pub unchanged: u64,
     pub failed: u64,
     pub failures: BTreeMap<&'static str, u64>,
     pub bytes: u64,
@@ -95,7 +96,7 @@ impl FetchReport {
     pub fn new(run_id: Option<String>, status: Status, exit_code: u8, tally: &Tally, elapsed: Duration) -> Self {
         let seconds = elapsed.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate, not a count")]
-        let home = (tally.fetched + tally.reused) as f64;
+        let home = (tally.fetched + tally.reused + tally.unchanged) as f64;
         Self {
             run_id,
             status,
@@ -103,6 +104,7 @@ impl FetchReport {
             pending: tally.pending,
             fetched: tally.fetched,
             reused: tally.reused,
+            unchanged: tally.unchanged,
             failed: tally.failed,
             failures: tally.failures.iter().map(|(kind, count)| (kind.name(), *count)).collect(),
             bytes: tally.bytes,
@@ -123,16 +125,12 @@ impl FetchReport {
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
-        if self.pending == 0 && self.fetched + self.reused + self.failed == 0 {
+        let done = self.fetched + self.reused + self.unchanged + self.failed;
+        if self.pending == 0 && done == 0 {
             let what = if self.left_alone.is_empty() { "nothing is pending" } else { "nothing to fetch" };
             return format!("{what}{}\n", left_alone(&self.left_alone));
         }
-        let mut text = format!(
-            "{}: {} images in {}\n",
-            self.status.word(),
-            grouped(self.fetched + self.reused + self.failed),
-            span(self.seconds)
-        );
+        let mut text = format!("{}: {} images in {}\n", self.status.word(), grouped(done), span(self.seconds));
         #[expect(clippy::cast_precision_loss, reason = "for the eye")]
         let (bytes, fetched) = (self.bytes as f64, self.fetched as f64);
         row(
@@ -143,6 +141,9 @@ impl FetchReport {
         );
         if self.reused > 0 {
             row(&mut text, "reused", self.reused, "were there already");
+        }
+        if self.unchanged > 0 {
+            row(&mut text, "unchanged", self.unchanged, "are as they were");
         }
         if self.failed > 0 {
             let kinds: Vec<_> =
@@ -177,6 +178,9 @@ pub struct Running {
     pub pending: u64,
     pub images_per_second: f64,
     pub eta_seconds: Option<f64>,
+    /// GUIDs whose story is over.
+    #[serde(skip)]
+    pub done: u64,
 }
 
 impl Running {
@@ -184,10 +188,7 @@ impl Running {
     #[must_use]
     pub fn new(run: &RunRow) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "a rate, not a count")]
-        let (done, left) = (
-            (run.fetched + run.reused + run.failed) as f64,
-            run.pending.saturating_sub(run.fetched + run.reused + run.failed) as f64,
-        );
+        let (done, left) = (run.done() as f64, run.pending.saturating_sub(run.done()) as f64);
         let rate = if run.seconds > 0.0 { done / run.seconds } else { 0.0 };
         Self {
             run_id: run.run_id.clone(),
@@ -199,6 +200,7 @@ impl Running {
             pending: run.pending,
             images_per_second: rounded(rate),
             eta_seconds: (rate > 0.0).then(|| rounded(left / rate)),
+            done: run.done(),
         }
     }
 }
@@ -241,13 +243,12 @@ impl StatusReport {
         }
         text.push('\n');
         if let Some(run) = &self.running {
-            let done = run.fetched + run.reused + run.failed;
             let left = run.eta_seconds.map(|eta| format!(", {} left", span(eta))).unwrap_or_default();
             let (of, rate) = (grouped(run.pending), run.images_per_second.round());
             let pid = run.pid.unwrap_or_default();
             text.push_str(&format!(
                 "running: {} of {of}, {rate} images/s{left} (run {}, process {pid})\n",
-                grouped(done),
+                grouped(run.done),
                 run.run_id
             ));
         }
@@ -261,7 +262,12 @@ impl StatusReport {
         for run in &self.last_runs {
             let started = run.started_at.as_deref().unwrap_or("?");
             let started = started.get(..19).unwrap_or(started).replace('T', " ");
-            let counts = [(run.fetched, "fetched"), (run.reused, "reused"), (run.failed, "failed")];
+            let counts = [
+                (run.fetched, "fetched"),
+                (run.reused, "reused"),
+                (run.unchanged, "unchanged"),
+                (run.failed, "failed"),
+            ];
             let counts: Vec<_> = counts
                 .iter()
                 .filter(|(count, _)| *count > 0)

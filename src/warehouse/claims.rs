@@ -109,26 +109,51 @@ impl Claims<'_> {
 }
 
 impl Warehouse {
-    /// Makes these GUIDs pending or done.
+    /// Makes GUIDs done, and writes down what is known of their files.
     ///
     /// # Errors
     /// The warehouse cannot be written.
-    pub fn correct(&self, shape: &Shape, ids: &[Box<str>], to_done: bool, patience: Duration) -> Result<()> {
+    pub fn correct_to_done(&self, shape: &Shape, files: &[Outcome], patience: Duration) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let staged = self.stage(files)?;
+        self.write(patience, |window| window.correct(&staged, shape, true))
+    }
+
+    /// Makes GUIDs pending, and forgets their files.
+    ///
+    /// # Errors
+    /// The warehouse cannot be written.
+    pub fn correct_to_pending(&self, shape: &Shape, ids: &[Box<str>], patience: Duration) -> Result<()> {
         if ids.is_empty() {
             return Ok(());
         }
         let batch: Vec<_> = ids.iter().map(|id| Outcome::claimed(Id::new(id.clone()))).collect();
         let staged = self.stage(&batch)?;
-        self.write(patience, |window| window.correct(&staged, shape, to_done))
+        self.write(patience, |window| window.correct(&staged, shape, false))
     }
 }
 
 impl Window<'_> {
     fn correct(&self, _: &Staged, shape: &Shape, to_done: bool) -> Result<()> {
-        // Where toller has never run for this table there are no failures to take away.
-        let failures = self.has_own_failures(shape)?;
-        let change =
-            || if to_done && failures { self.apply(shape, "", false) } else { self.set_done(shape, to_done, "") };
+        if to_done {
+            let ddl = self.files_ddl(shape)?;
+            self.transaction("make tables", || self.connection.execute_batch(&ddl))?;
+        }
+        // Where toller has never run for this table there are none of its own.
+        let (failures, files) = (self.has_own_failures(shape)?, self.has_own_files(shape)?);
+        let change = || {
+            if to_done && failures {
+                self.settle_failures(shape, "", false)?;
+            }
+            if to_done && files {
+                self.settle_files(shape, None, false)?;
+            } else if files {
+                self.forget_files(shape)?;
+            }
+            self.set_done(shape, to_done, "")
+        };
         self.transaction("correct", change).map(drop)
     }
 }

@@ -7,7 +7,7 @@ use duckdb::params;
 
 use crate::error::Result;
 
-use super::tables::type_of;
+use super::tables::OwnTable;
 use super::{Selection, Shape, Window, micros};
 
 /// Its columns; `{id_type}` is the type of the ids.
@@ -24,37 +24,21 @@ const COLUMNS: [(&str, &str); 9] = [
 ];
 
 impl Window<'_> {
+    fn failures(&self) -> OwnTable<'_> {
+        OwnTable { name: &self.tables.failure, columns: &COLUMNS, option: "--failure-table" }
+    }
+
     /// The failures' table must be toller's, and for ids of this type, where there is one.
     ///
     /// # Errors
     /// It is another program's, or another table's.
     pub fn failures_must_fit(&self, shape: &Shape) -> Result<()> {
-        let name = &self.tables.failure;
-        self.failures_must_be_ours()?;
-        match type_of(&self.columns(name)?, COLUMNS[0].0) {
-            Some(kind) if kind != shape.id_type => Err(self
-                .fault(format!(
-                    "table {name} is for ids of type {kind}, and those of {} are {}",
-                    self.tables.table, shape.id_type
-                ))
-                .with_way_out("name another with --failure-table")),
-            _ => Ok(()),
-        }
-    }
-
-    fn failures_must_be_ours(&self) -> Result<()> {
-        let name = &self.tables.failure;
-        let lacking = self.lacking(name, &COLUMNS.map(|(name, _)| name))?;
-        if lacking.is_empty() { Ok(()) } else { Err(self.strange(name, &lacking, "--failure-table")) }
+        self.must_fit(&self.failures(), shape)
     }
 
     /// What makes the table; nothing where it is there.
     pub(super) fn failures_ddl(&self, shape: &Shape) -> Result<String> {
-        if !self.columns(&self.tables.failure)?.is_empty() {
-            return Ok(String::new());
-        }
-        let columns = COLUMNS.map(|(name, kind)| format!("{name} {}", kind.replace("{id_type}", &shape.id_type)));
-        Ok(format!("CREATE TABLE {} ({});", self.quoted(&self.tables.failure), columns.join(", ")))
+        self.ddl(&self.failures(), shape)
     }
 
     /// Makes the failures' table say of what is staged what is true now.
@@ -64,7 +48,8 @@ impl Window<'_> {
         if failures {
             self.connection.execute_batch(&format!(
                 "CREATE OR REPLACE TEMP TABLE failed AS SELECT o.*, coalesce(max(f.attempts), 0) AS before \
-                 FROM temp.main.outcome AS o LEFT JOIN {failure} AS f ON f.source_image_id = o.id::{kind} WHERE NOT o.ok GROUP BY ALL"
+                 FROM temp.main.outcome AS o LEFT JOIN {failure} AS f ON f.source_image_id = o.id::{kind} \
+                 WHERE o.how IS NULL GROUP BY ALL"
             ))?;
         }
         // Asked first, because a DELETE writes to the log even where it finds nothing.
@@ -136,6 +121,6 @@ impl Window<'_> {
 
     /// Whether the failures' table is there, and toller's.
     pub(super) fn has_own_failures(&self, shape: &Shape) -> Result<bool> {
-        Ok(!self.columns(&self.tables.failure)?.is_empty() && self.failures_must_fit(shape).is_ok())
+        self.is_there_and_ours(&self.failures(), shape)
     }
 }

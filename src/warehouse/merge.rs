@@ -46,13 +46,22 @@ impl Window<'_> {
              OR TRY_CAST(id AS {kind}) NOT IN (SELECT id FROM temp.main.known)"
         );
         let ignored = format!(
-            "DELETE FROM temp.main.outcome WHERE NOT ok AND (id::{kind} NOT IN (SELECT id FROM temp.main.known WHERE pending) \
+            "DELETE FROM temp.main.outcome WHERE how IS NULL AND (id::{kind} NOT IN (SELECT id FROM temp.main.known WHERE pending) \
              OR EXISTS (SELECT 1 FROM {failure} AS f \
              WHERE f.source_image_id = id::{kind} AND f.failed_at >= make_timestamp(finished_at)))"
         );
         let counts = format!(
-            "SELECT count(*) FILTER (NOT ok), count(*) FILTER (NOT ok AND NOT permanent), count(*) FILTER (ok AND pending) \
+            "SELECT count(*) FILTER (how IS NULL), count(*) FILTER (how IS NULL AND NOT permanent), \
+             count(*) FILTER (how IS NOT NULL AND pending) \
              FROM temp.main.outcome AS o JOIN temp.main.known AS k ON k.id = o.id::{kind}"
+        );
+        // What is known of a file already stands, unless the outcome is the newer one.
+        let files = self.has_own_files(shape)?;
+        let stands = format!(
+            "UPDATE temp.main.outcome SET how = 'known', proof = NULL WHERE how IS NOT NULL \
+             AND id::{kind} NOT IN (SELECT id FROM temp.main.known WHERE pending) AND EXISTS (SELECT 1 FROM {file} AS f \
+             WHERE f.source_image_id = id::{kind} AND f.checked_at >= make_timestamp(finished_at))",
+            file = self.quoted(&self.tables.file),
         );
         let (merged, counted) = self.transaction("merge", || {
             self.connection.execute_batch(&known)?;
@@ -62,7 +71,12 @@ impl Window<'_> {
                 let count = |at| row.get(at).map(|count: i64| u64::try_from(count).unwrap_or(0));
                 Ok((count(0)?, count(1)?, count(2)?))
             })?;
-            self.apply(shape, run_id, failed > 0)?;
+            self.settle_failures(shape, run_id, failed > 0)?;
+            if files {
+                self.connection.execute_batch(&stands)?;
+                self.settle_files(shape, Some(run_id), false)?;
+            }
+            self.set_done(shape, true, "")?;
             // Counted on the side, because a transaction may have to be tried again.
             let mut counted = tally.clone();
             counted.failed += failed;

@@ -4,13 +4,16 @@
 //! stream out of DuckDB in vectors and are borrowed from them, which is five times as fast as row objects.
 
 use std::ops::ControlFlow;
+use std::time::SystemTime;
 
 use duckdb::arrow::array::{Array, AsArray};
 use duckdb::arrow::datatypes::Int64Type;
 
 use crate::error::{Error, Result};
+use crate::facts::Known;
 use crate::guid::UrlTemplate;
 
+use super::refresh::OnRecord;
 use super::tables::{quote, text};
 use super::{Condition, Shape, Window};
 
@@ -39,6 +42,8 @@ pub struct Selection {
     pub skip_failed: bool,
     /// Leave out what this run has recorded as failed.
     pub run_id: String,
+    /// Also what is home and was last seen before then.
+    pub refresh: Option<SystemTime>,
 }
 
 /// One pending GUID.
@@ -50,6 +55,27 @@ pub struct PendingRow {
     pub id: Box<str>,
     /// Its URL, where the table says one.
     pub url: Option<Box<str>>,
+    /// What is on record of its file, where that is home.
+    pub known: Option<Box<Known>>,
+}
+
+/// One of them as it is read.
+#[derive(Debug)]
+pub struct PendingRef<'r> {
+    /// Where it stands in the table.
+    pub row: i64,
+    /// Its id as text.
+    pub id: &'r str,
+    /// Its URL, where the table says one.
+    pub url: Option<&'r str>,
+    /// What is on record of its file, where that is home.
+    known: Option<Box<Known>>,
+}
+
+impl PendingRef<'_> {
+    fn into_row(self) -> PendingRow {
+        PendingRow { row: self.row, id: self.id.into(), url: self.url.map(Into::into), known: self.known }
+    }
 }
 
 /// The rows whose id stands in an earlier row as well, a bit for each row of the table.
@@ -79,10 +105,14 @@ fn place(row: i64) -> (usize, i64) {
 
 impl Window<'_> {
     /// The rows that are pending, as SQL: `FROM … WHERE …`; without those that stand failed, or with them.
-    fn pending_sql(&self, shape: &Shape, selection: &Selection, leave_failures_out: bool) -> String {
+    fn pending_sql(&self, shape: &Shape, selection: &Selection, leave_failures_out: bool) -> Result<String> {
         let tables = self.tables;
-        let Shape { rows, id, done, .. } = shape;
-        let mut sql = format!("FROM {rows} WHERE {id} IS NOT NULL AND NOT {done}");
+        let Shape { rows, id, .. } = shape;
+        let (from, wanted) = match selection.refresh {
+            Some(before) => self.stale_sql(shape, before)?,
+            None => (rows.clone(), format!("NOT {}", shape.done)),
+        };
+        let mut sql = format!("FROM {from} WHERE {id} IS NOT NULL AND {wanted}");
         if let Some(condition) = &selection.condition {
             sql.push_str(&condition.and());
         }
@@ -106,7 +136,7 @@ impl Window<'_> {
                 run = text(&selection.run_id),
             );
         }
-        sql
+        Ok(sql)
     }
 
     /// What is left out because it failed for good: how many GUIDs, by kind, most first.
@@ -122,8 +152,8 @@ impl Window<'_> {
              GROUP BY 1 ORDER BY 2 DESC, 1",
             failure = self.quoted(&self.tables.failure),
             id = shape.id,
-            all = self.pending_sql(shape, selection, false),
-            wanted = self.pending_sql(shape, selection, true),
+            all = self.pending_sql(shape, selection, false)?,
+            wanted = self.pending_sql(shape, selection, true)?,
         );
         let read = || {
             let mut statement = self.connection.prepare(&sql)?;
@@ -141,7 +171,7 @@ impl Window<'_> {
         if let UrlSource::Column(column) = &selection.urls {
             self.column_must_be_there(column)?;
         }
-        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?);
+        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
         self.count("*", &pending).map_err(|cause| self.not_read(selection, &cause))
     }
 
@@ -154,7 +184,7 @@ impl Window<'_> {
             return Ok(rows);
         }
         let what = format!("DISTINCT {}", shape.id);
-        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?);
+        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
         let count = || self.count(&what, &pending);
         let counted = if rows > MANY { self.with_room(count) } else { count() };
         counted.map_err(|cause| self.not_read(selection, &cause))
@@ -198,8 +228,8 @@ impl Window<'_> {
     /// As [`Window::count_pending_rows`].
     pub fn all_pending(&self, shape: &Shape, selection: &Selection, mut take: impl FnMut(PendingRow)) -> Result<()> {
         let select = self.select_pending(shape, selection, self.leaves_failures_out(selection)?)?;
-        let take = |row, id: &str, url: Option<&str>| {
-            take(PendingRow { row, id: id.into(), url: url.map(Into::into) });
+        let take = |found: PendingRef<'_>| {
+            take(found.into_row());
             ControlFlow::Continue(())
         };
         self.stream(selection, &format!("{select} ORDER BY {}", shape.row), take).map(drop)
@@ -218,18 +248,18 @@ impl Window<'_> {
         mut take: impl FnMut(PendingRow),
     ) -> Result<()> {
         let mut taken = 0;
-        self.each_pending(shape, selection, after, limit, |row, id, url| {
+        self.each_pending(shape, selection, after, limit, |found| {
             if taken == limit {
                 return ControlFlow::Break(());
             }
             taken += 1;
-            take(PendingRow { row, id: id.into(), url: url.map(Into::into) });
+            take(found.into_row());
             ControlFlow::Continue(())
         })
         .map(drop)
     }
 
-    /// The pending rows after `after` in the table's order: row, id and URL, until `take` breaks off, or after `most`
+    /// The pending rows after `after` in the table's order, until `take` breaks off, or after `most`
     /// of them or some more. True when there are no more.
     ///
     /// # Errors
@@ -240,12 +270,12 @@ impl Window<'_> {
         selection: &Selection,
         after: i64,
         most: usize,
-        take: impl FnMut(i64, &str, Option<&str>) -> ControlFlow<()>,
+        take: impl FnMut(PendingRef<'_>) -> ControlFlow<()>,
     ) -> Result<bool> {
         // The table alone is read in its order, at the speed of the disk. With other tables beside it only sorting is
         // sure: a join may go through them and look into the table.
         let leave_failures_out = self.leaves_failures_out(selection)?;
-        let alone = selection.condition.is_none() && !leave_failures_out;
+        let alone = selection.condition.is_none() && selection.refresh.is_none() && !leave_failures_out;
         let row = &shape.row;
         let order = if alone { String::new() } else { format!(" ORDER BY {row} LIMIT {most}") };
         let select = self.select_pending(shape, selection, leave_failures_out)?;
@@ -262,8 +292,9 @@ impl Window<'_> {
             }
             UrlSource::Template(_) | UrlSource::None => "NULL::VARCHAR".into(),
         };
-        let pending = self.pending_sql(shape, selection, leave_failures_out);
-        Ok(format!("SELECT {}, {}::VARCHAR, {url} {pending}", shape.row, shape.id))
+        let pending = self.pending_sql(shape, selection, leave_failures_out)?;
+        let known = if selection.refresh.is_some() { self.known_sql(shape)? } else { String::new() };
+        Ok(format!("SELECT {}, {}::VARCHAR, {url}{known} {pending}", shape.row, shape.id))
     }
 
     /// Runs a query for rows, ids and URLs and gives each to `take`, until it breaks off. Says how many came, and
@@ -272,7 +303,7 @@ impl Window<'_> {
         &self,
         selection: &Selection,
         sql: &str,
-        mut take: impl FnMut(i64, &str, Option<&str>) -> ControlFlow<()>,
+        mut take: impl FnMut(PendingRef<'_>) -> ControlFlow<()>,
     ) -> Result<(usize, bool)> {
         let mut count = 0;
         let mut read = |count: &mut usize| -> duckdb::Result<bool> {
@@ -282,9 +313,11 @@ impl Window<'_> {
                 let rows = vectors.column(0).as_primitive::<Int64Type>().values();
                 let (ids, urls) = (vectors.column(1).as_string::<i32>(), vectors.column(2).as_string::<i32>());
                 *count += rows.len();
+                let known = OnRecord::new(&vectors);
                 for (at, row) in rows.iter().enumerate() {
                     let url = urls.is_valid(at).then(|| urls.value(at));
-                    if take(*row, ids.value(at), url).is_break() {
+                    let known = known.as_ref().and_then(|known| known.at(at));
+                    if take(PendingRef { row: *row, id: ids.value(at), url, known }).is_break() {
                         return Ok(false);
                     }
                 }
@@ -310,7 +343,7 @@ impl Window<'_> {
             return Ok(repeats);
         }
         let Shape { id, row, .. } = shape;
-        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?);
+        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
         // By hashes first, which are smaller than ids; what they bring together is then told apart.
         let sql = format!(
             "SELECT {row} {pending} AND hash({id}) IN (SELECT hash({id}) {pending} GROUP BY 1 HAVING count(*) > 1) \

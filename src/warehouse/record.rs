@@ -17,7 +17,7 @@ impl Window<'_> {
     /// # Errors
     /// The warehouse cannot be written.
     pub fn make_own_tables(&self, runs: &RunsTable, shape: &Shape) -> Result<()> {
-        let ddl = self.runs_ddl(runs)? + &self.failures_ddl(shape)?;
+        let ddl = self.runs_ddl(runs)? + &self.failures_ddl(shape)? + &self.files_ddl(shape)?;
         if ddl.is_empty() {
             return Ok(());
         }
@@ -45,11 +45,15 @@ impl Window<'_> {
     ) -> Result<()> {
         let span = span.filter(|_| shape.numbered);
         let parts = self.parts(shape, staged.count(), span)?;
+        let files = self.has_own_files(shape)?;
         let mut before = 0;
         for (at, part) in parts.iter().enumerate() {
             before += self.transaction("record", || {
                 if at == 0 {
                     self.settle_failures(shape, run_id, staged.bad > 0)?;
+                    if files {
+                        self.settle_files(shape, Some(run_id), staged.again > 0)?;
+                    }
                 }
                 let changed = self.set_done(shape, true, part)?;
                 if at + 1 == parts.len() {
@@ -83,11 +87,5 @@ impl Window<'_> {
             if last { format!(" AND {} >= {from}", shape.row) } else { shape.between(from, to) }
         };
         Ok((0..parts).map(part).collect())
-    }
-
-    /// Applies what is staged; gives the number of rows of the user's table that changed.
-    pub(super) fn apply(&self, shape: &Shape, run_id: &str, failures: bool) -> duckdb::Result<usize> {
-        self.settle_failures(shape, run_id, failures)?;
-        self.set_done(shape, true, "")
     }
 }

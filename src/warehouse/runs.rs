@@ -18,7 +18,7 @@ use super::{Window, micros};
 ///
 /// `{text}` is VARCHAR without compression: so few strings gain nothing by it, and to build a dictionary for each of these
 /// columns takes DuckDB 10 ms at the end of a run.
-const COLUMNS: [(&str, &str); 23] = [
+const COLUMNS: [(&str, &str); 24] = [
     ("run_id", "{text} NOT NULL"),
     ("started_at", "TIMESTAMP NOT NULL"),
     ("updated_at", "TIMESTAMP"),
@@ -42,6 +42,7 @@ const COLUMNS: [(&str, &str); 23] = [
     ("error", "{text}"),
     ("expect", "{text}"),      // what counted as a good body
     ("image_table", "{text}"), // which table of images it was for
+    ("unchanged", "BIGINT"),   // asked for again, and still the same
 ];
 /// So many of them an older toller knew too: what lacks one of these is another program's table. The rest are added.
 const ALWAYS: usize = 21;
@@ -80,6 +81,7 @@ pub struct RunRow {
     pub pending: u64,
     pub fetched: u64,
     pub reused: u64,
+    pub unchanged: u64,
     pub failed: u64,
     pub bytes: u64,
     pub requests: u64,
@@ -108,6 +110,14 @@ pub struct RunRow {
     /// It is under way, and its process lives.
     #[serde(skip)]
     pub lives: bool,
+}
+
+impl RunRow {
+    /// GUIDs whose story is over.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.fetched + self.reused + self.unchanged + self.failed
+    }
 }
 
 impl Window<'_> {
@@ -155,7 +165,7 @@ impl Window<'_> {
         let dead = self.dead_runs(&manifest, run, dest.as_deref().filter(|_| holds_lock), now)?;
         let insert = format!(
             "INSERT INTO {manifest} ({}) VALUES (?, make_timestamp(?), make_timestamp(?), NULL, 'running', ?, 0, 0, 0, 0, 0, 0, \
-             ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+             ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, 0)",
             all_names()
         );
         self.transaction("open run", || {
@@ -242,13 +252,14 @@ impl Window<'_> {
         let manifest = self.quoted(&runs.name);
         self.connection.execute(
             &format!(
-                "UPDATE {manifest} SET updated_at = make_timestamp(?), fetched = ?, reused = ?, failed = ?, bytes = ?, requests = ?, \
-                 connections = ?, status = coalesce(?, status), finished_at = make_timestamp(?), error = ? WHERE run_id = ?"
+                "UPDATE {manifest} SET updated_at = make_timestamp(?), fetched = ?, reused = ?, unchanged = ?, failed = ?, bytes = ?, \
+                 requests = ?, connections = ?, status = coalesce(?, status), finished_at = make_timestamp(?), error = ? WHERE run_id = ?"
             ),
             params![
                 now,
                 number(tally.fetched),
                 number(tally.reused),
+                number(tally.unchanged),
                 number(tally.failed),
                 number(tally.bytes),
                 number(tally.requests),
@@ -284,9 +295,7 @@ impl Window<'_> {
     fn runs_where(&self, condition: &str, most: usize) -> Result<Vec<RunRow>> {
         let Some(manifest) = self.readable_manifest()? else { return Ok(Vec::new()) };
         let lacking = self.lacking(&manifest, &names(&COLUMNS[ALWAYS..]))?;
-        let later = COLUMNS[ALWAYS..]
-            .iter()
-            .map(|(column, _)| if lacking.contains(column) { "NULL::VARCHAR" } else { *column });
+        let later = COLUMNS[ALWAYS..].iter().map(|(column, _)| if lacking.contains(column) { "NULL" } else { *column });
         let later = later.collect::<Vec<_>>().join(", ");
         let time = |column: &str| format!("strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ')");
         let sql = format!(
@@ -370,8 +379,9 @@ fn run_row(row: &duckdb::Row<'_>) -> duckdb::Result<RunRow> {
         error: row.get(20)?,
         expect: row.get(21)?,
         image_table: row.get(22)?,
-        seconds: row.get(23)?,
-        silent_for: row.get(24)?,
+        unchanged: count(23)?,
+        seconds: row.get(24)?,
+        silent_for: row.get(25)?,
         lives: false,
     })
 }

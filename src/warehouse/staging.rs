@@ -4,15 +4,36 @@
 use duckdb::params;
 
 use crate::error::{Error, Result};
-use crate::outcome::Outcome;
+use crate::facts::Proof;
+use crate::outcome::{Outcome, Saved};
 
 use super::{Warehouse, micros, plain};
+
+/// What is said of a file that is home.
+const GOOD: [&str; 12] = [
+    "id",
+    "how",
+    "finished_at",
+    "bytes",
+    "format",
+    "width",
+    "height",
+    "sha256",
+    "proof",
+    "etag",
+    "last_modified",
+    "content_type",
+];
+/// What is said of a failure; it has no `how`.
+const BAD: [&str; 9] = ["id", "how", "finished_at", "url", "kind", "http_status", "message", "attempts", "permanent"];
 
 /// What is staged. Only this file makes one, and nothing else can be recorded, so that nobody records the batch before.
 #[derive(Debug)]
 pub struct Staged {
-    /// GUIDs that succeeded.
+    /// GUIDs whose file is home now.
     pub(super) good: usize,
+    /// GUIDs whose file was home before, and was asked for again.
+    pub(super) again: usize,
     /// GUIDs that failed.
     pub(super) bad: usize,
 }
@@ -21,7 +42,7 @@ impl Staged {
     /// How many outcomes it holds.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.good + self.bad
+        self.good + self.again + self.bad
     }
 }
 
@@ -32,11 +53,13 @@ impl Warehouse {
     /// There is no memory for it.
     pub fn stage(&self, batch: &[Outcome]) -> Result<Staged> {
         let made = self.connection.execute_batch(
-            "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, ok BOOLEAN DEFAULT true, url VARCHAR, kind VARCHAR, \
-             http_status INTEGER, message VARCHAR, attempts BIGINT, permanent BOOLEAN, finished_at BIGINT)",
+            "CREATE OR REPLACE TEMP TABLE outcome (id VARCHAR, how VARCHAR, finished_at BIGINT, \
+             bytes BIGINT, format VARCHAR, width INTEGER, height INTEGER, sha256 VARCHAR, proof VARCHAR, etag VARCHAR, \
+             last_modified VARCHAR, content_type VARCHAR, url VARCHAR, kind VARCHAR, http_status INTEGER, message VARCHAR, \
+             attempts BIGINT, permanent BOOLEAN)",
         );
         made.map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))?;
-        let mut staged = Staged { good: 0, bad: 0 };
+        let mut staged = Staged { good: 0, again: 0, bad: 0 };
         self.stage_more(&mut staged, batch)?;
         Ok(staged)
     }
@@ -48,52 +71,63 @@ impl Warehouse {
     pub fn stage_more(&self, staged: &mut Staged, batch: &[Outcome]) -> Result<()> {
         let mut stage = || -> duckdb::Result<()> {
             let (good, bad): (Vec<_>, Vec<_>) = batch.iter().partition(|outcome| outcome.result.is_ok());
-            (staged.good, staged.bad) = (staged.good + good.len(), staged.bad + bad.len());
-            // Most are good, and of those nothing but the id is asked for.
-            let mut rows =
-                self.connection.appender_with_columns_to_catalog_and_db("outcome", "temp", "main", &["id"])?;
-            good.into_iter().try_for_each(|outcome| rows.append_row([&*outcome.id]))?;
-            rows.flush()?;
-            if bad.is_empty() {
-                return Ok(());
-            }
-            let mut rows = self.connection.appender_to_catalog_and_db("outcome", "temp", "main")?;
-            for outcome in bad {
-                let Err(failure) = &outcome.result else { continue };
-                rows.append_row(params![
-                    &*outcome.id,
-                    false,
-                    outcome.url.as_deref(),
-                    failure.kind.name(),
-                    failure.http_status,
-                    failure.message,
-                    outcome.attempts,
-                    !failure.is_transient(),
-                    micros(outcome.finished_at),
-                ])?;
-            }
-            rows.flush()
+            self.stage_good(&good)?;
+            self.stage_bad(&bad)?;
+            let again = |outcome: &&&Outcome| outcome.result.as_ref().is_ok_and(|saved| saved.how.was_home());
+            let count = good.iter().filter(again).count();
+            (staged.good, staged.again) = (staged.good + good.len() - count, staged.again + count);
+            staged.bad += bad.len();
+            Ok(())
         };
         stage().map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))
     }
 
-    /// Says of staged failures that they may pass, whatever their kind.
-    ///
-    /// # Errors
-    /// There is no memory for it.
-    pub fn stage_forgiven(&self, _: &Staged, ids: &[Box<str>]) -> Result<()> {
-        if ids.is_empty() {
+    fn stage_good(&self, good: &[&Outcome]) -> duckdb::Result<()> {
+        let columns = if self.tables.keep_files { &GOOD[..] } else { &GOOD[..2] };
+        let mut rows = self.connection.appender_with_columns_to_catalog_and_db("outcome", "temp", "main", columns)?;
+        for outcome in good {
+            let Ok(Saved { how, facts }) = &outcome.result else { continue };
+            if !self.tables.keep_files {
+                rows.append_row(params![&*outcome.id, how.name()])?;
+                continue;
+            }
+            rows.append_row(params![
+                &*outcome.id,
+                how.name(),
+                micros(outcome.finished_at),
+                i64::try_from(facts.bytes).unwrap_or(i64::MAX),
+                facts.format.as_deref(),
+                facts.width,
+                facts.height,
+                facts.sha256.map(|digest| digest.to_string()),
+                facts.proof.map(Proof::name),
+                facts.etag.as_deref(),
+                facts.last_modified.as_deref(),
+                facts.content_type.as_deref(),
+            ])?;
+        }
+        rows.flush()
+    }
+
+    fn stage_bad(&self, bad: &[&Outcome]) -> duckdb::Result<()> {
+        if bad.is_empty() {
             return Ok(());
         }
-        let stage = || -> duckdb::Result<()> {
-            self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE forgiven (id VARCHAR)")?;
-            let mut rows = self.connection.appender_to_catalog_and_db("forgiven", "temp", "main")?;
-            ids.iter().try_for_each(|id| rows.append_row(params![&**id]))?;
-            rows.flush()?;
-            let forgive =
-                "UPDATE temp.main.outcome SET permanent = false WHERE id IN (SELECT id FROM temp.main.forgiven)";
-            self.connection.execute_batch(forgive)
-        };
-        stage().map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))
+        let mut rows = self.connection.appender_with_columns_to_catalog_and_db("outcome", "temp", "main", &BAD)?;
+        for outcome in bad {
+            let Err(failure) = &outcome.result else { continue };
+            rows.append_row(params![
+                &*outcome.id,
+                None::<&str>,
+                micros(outcome.finished_at),
+                outcome.url.as_deref(),
+                failure.kind.name(),
+                failure.http_status,
+                failure.message,
+                outcome.attempts,
+                !failure.is_transient(),
+            ])?;
+        }
+        rows.flush()
     }
 }

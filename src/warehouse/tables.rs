@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 
-use super::Window;
+use super::{Shape, Window};
 
 /// A table's name, with its schema where the user gave one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,20 @@ pub struct Tables {
     pub manifest_named: bool,
     /// What stands failed.
     pub failure: Name,
+    /// What is home.
+    pub file: Name,
+    /// What is home is written down there.
+    pub keep_files: bool,
+}
+
+/// A table that toller makes for itself beside the user's, about the same ids; they are its first column.
+#[derive(Debug)]
+pub(super) struct OwnTable<'t> {
+    pub(super) name: &'t Name,
+    /// Names and types; `{id_type}` is the type of the ids.
+    pub(super) columns: &'static [(&'static str, &'static str)],
+    /// Where the user names another.
+    pub(super) option: &'static str,
 }
 
 /// One column of a table.
@@ -132,6 +146,40 @@ impl Window<'_> {
     pub(super) fn strange(&self, name: &Name, lacking: &[&str], option: &str) -> Error {
         self.fault(format!("table {name} is not toller's: it lacks {}", lacking.join(", ")))
             .with_way_out(format!("name another with {option}"))
+    }
+
+    /// A table must be toller's, and for ids of this type, where there is one.
+    pub(super) fn must_fit(&self, own: &OwnTable<'_>, shape: &Shape) -> Result<()> {
+        let OwnTable { name, columns, option } = own;
+        let wanted: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
+        let lacking = self.lacking(name, &wanted)?;
+        if !lacking.is_empty() {
+            return Err(self.strange(name, &lacking, option));
+        }
+        match type_of(&self.columns(name)?, wanted[0]) {
+            Some(kind) if kind != shape.id_type => Err(self
+                .fault(format!(
+                    "table {name} is for ids of type {kind}, and those of {} are {}",
+                    self.tables.table, shape.id_type
+                ))
+                .with_way_out(format!("name another with {option}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a table is there, and toller's.
+    pub(super) fn is_there_and_ours(&self, own: &OwnTable<'_>, shape: &Shape) -> Result<bool> {
+        Ok(!self.columns(own.name)?.is_empty() && self.must_fit(own, shape).is_ok())
+    }
+
+    /// What makes a table; nothing where it is there.
+    pub(super) fn ddl(&self, own: &OwnTable<'_>, shape: &Shape) -> Result<String> {
+        if !self.columns(own.name)?.is_empty() {
+            return Ok(String::new());
+        }
+        let column = |(name, kind): &(&str, &str)| format!("{name} {}", kind.replace("{id_type}", &shape.id_type));
+        let columns: Vec<_> = own.columns.iter().map(column).collect();
+        Ok(format!("CREATE TABLE {} ({});", self.quoted(own.name), columns.join(", ")))
     }
 
     /// Which of these columns a table lacks; one that is not there lacks none.

@@ -7,12 +7,14 @@ mod origin;
 mod urls;
 mod values;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Result};
+use crate::facts::Sha256;
 use crate::guid::Shard;
 use crate::run::Expect;
 use crate::store::Layout;
@@ -49,6 +51,9 @@ pub struct WarehouseArgs {
     /// The table of what stands failed
     #[arg(long, value_name = "NAME", default_value = "thumb_failure")]
     pub failure_table: String,
+    /// The table of what is home
+    #[arg(long, value_name = "NAME", default_value = "thumb_file")]
+    pub file_table: String,
 }
 
 /// Which warehouse, and how patiently.
@@ -68,7 +73,8 @@ impl WarehouseConfig {
     /// # Errors
     /// A wait that is no time, or an empty name.
     pub fn new(args: WarehouseArgs) -> Result<Self> {
-        let (tables, columns) = ([&args.table, &args.failure_table], [&args.id_column, &args.done_column]);
+        let (tables, columns) =
+            ([&args.table, &args.failure_table, &args.file_table], [&args.id_column, &args.done_column]);
         let parts = tables.into_iter().flat_map(|table| table.split('.'));
         if parts.chain(columns.map(String::as_str)).any(str::is_empty) {
             return Err(Error::usage("a table or a column", "its name, or a part of it, is empty"));
@@ -82,11 +88,13 @@ impl WarehouseConfig {
             manifest_named: args.manifest_table.is_some(),
             manifest: Name::parse(args.manifest_table.as_deref().unwrap_or("run_manifest")),
             failure: Name::parse(&args.failure_table),
+            file: Name::parse(&args.file_table),
+            keep_files: true,
         };
-        let own =
-            [&tables.table, &tables.manifest, &tables.failure].map(Name::canonical).map(|name| name.to_lowercase());
-        if own[0] == own[1] || own[0] == own[2] || own[1] == own[2] {
-            return Err(Error::usage("--table, --manifest-table and --failure-table", "two of them have one name"));
+        let own = [&tables.table, &tables.manifest, &tables.failure, &tables.file];
+        if BTreeSet::from(own.map(|name| name.canonical().to_lowercase())).len() < own.len() {
+            let options = "--table, --manifest-table, --failure-table and --file-table";
+            return Err(Error::usage(options, "two of them have one name"));
         }
         let lock_wait = seconds("--lock-wait", args.lock_wait, 0.0)?;
         Ok(Self { file: args.warehouse, tables, lock_wait })
@@ -166,6 +174,18 @@ pub fn shard(text: &str) -> Result<Shard> {
     };
     let shard = part.and_then(|part| Shard::new(part, of));
     shard.ok_or_else(|| Error::usage(format!("--shard {text}"), "it must be K/N with K from 1 to N"))
+}
+
+/// Reads `--reject-digest`.
+///
+/// # Errors
+/// It is no SHA-256.
+pub fn digests(given: &[String]) -> Result<Vec<Sha256>> {
+    let read = |text: &String| {
+        let wrong = || Error::usage(format!("--reject-digest {text}"), "it must be 64 hexadecimal digits");
+        Sha256::parse(text.trim()).ok_or_else(wrong)
+    };
+    given.iter().map(read).collect()
 }
 
 fn expect(arg: ExpectArg) -> Expect {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::error::{Error, Result};
+use crate::facts::Sha256;
 use crate::guid::UrlTemplate;
 use crate::origin::{self, Identity, Proxies, Roots};
 use crate::run::{self, Expect};
@@ -61,6 +62,15 @@ pub struct OriginArgs {
     /// What counts as a good body
     #[arg(long, value_name = "WHAT", default_value = "image")]
     pub expect: ExpectArg,
+    /// The digest that is kept of every file
+    #[arg(long, value_name = "WHICH", default_value = "sha256")]
+    pub digest: DigestArg,
+    /// A body with this SHA-256 is a failure: a picture that stands for what is not there
+    #[arg(long, value_name = "HEX")]
+    pub reject_digest: Vec<String>,
+    /// Stop when more than this share of the last 100 bodies are one and the same; 100 is never
+    #[arg(long, value_name = "PERCENT", default_value = "50")]
+    pub max_same: f64,
     /// At most so many images this run
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
@@ -117,6 +127,15 @@ pub struct OriginArgs {
     pub failed_list: Option<PathBuf>,
 }
 
+/// `--digest`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DigestArg {
+    /// As `sha256sum` prints it
+    Sha256,
+    /// None
+    None,
+}
+
 /// `--progress`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProgressArg {
@@ -159,6 +178,10 @@ pub struct FetchConfig {
     pub urls: UrlSource,
     /// What is good.
     pub expect: Expect,
+    /// Keep the digest of each file.
+    pub digest: bool,
+    /// Pictures that stand for what is not there.
+    pub placeholders: Vec<Sha256>,
     /// At most so many images.
     pub limit: Option<u64>,
     /// Stop after this long.
@@ -228,12 +251,15 @@ impl FetchConfig {
                 batch: whole("--batch", args.batch, 1, 1_000_000)?,
                 batch_time: seconds("--batch-seconds", args.batch_seconds.unwrap_or(batch_seconds), 0.001)?,
                 max_failure_rate: between("--max-failure-rate", args.max_failure_rate, 0.0, 100.0)?,
+                max_same: between("--max-same", args.max_same, 0.0, 100.0)?,
                 expected: None,
             },
             rate: args.rate.map(|rate| between("--rate", rate, 0.001, 1e6)).transpose()?,
             bandwidth: args.bandwidth.as_deref().map(|text| bytes("--bandwidth", text)).transpose()?,
             urls,
             expect: expect(args.expect),
+            digest: args.digest == DigestArg::Sha256,
+            placeholders: placeholders(&args.reject_digest, args.digest)?,
             limit: args.limit,
             max_runtime: args.max_runtime.map(|time| seconds("--max-runtime", time, 0.001)).transpose()?,
             dry_run: args.dry_run,
@@ -253,6 +279,17 @@ impl FetchConfig {
             _ => None,
         }
     }
+}
+
+/// Reads `--reject-digest`.
+///
+/// # Errors
+/// It is no SHA-256, or none is computed.
+fn placeholders(given: &[String], digest: DigestArg) -> Result<Vec<Sha256>> {
+    if digest == DigestArg::None && !given.is_empty() {
+        return Err(Error::usage("--reject-digest", "it does not go with --digest none"));
+    }
+    super::digests(given)
 }
 
 fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Identity>> {
