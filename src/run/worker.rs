@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::facts::Facts;
+use crate::facts::{Facts, Proof};
 use crate::failure::{Failure, Kind};
 use crate::guid::UrlTemplate;
-use crate::image::{self, Proof};
+use crate::image::{self, Reach, Seen};
 use crate::origin::{Framing, Origin};
 
 use super::pace::Pace;
@@ -51,37 +51,48 @@ impl Expect {
         }
     }
 
-    /// Whether a body that the origin delivered is good.
-    fn judge(self, body: &[u8], framing: Framing) -> Result<(), Failure> {
-        let judged = match framing {
+    /// Whether a body that the origin delivered is good, and what image it is, if any.
+    fn judge(self, body: &[u8], framing: Framing) -> Result<Option<Seen>, Failure> {
+        let judged = match (image::check(body), framing) {
+            (Ok(seen), Framing::Complete) => Ok(Some(seen)),
+            (Err(_), Framing::Complete) if self == Self::Any && !body.is_empty() => Ok(None),
+            (Err(why), Framing::Complete) => Err((Kind::NotAnImage, why.0)),
             // Only its own end can prove that nothing was cut off.
-            Framing::CloseDelimited => match image::check(body) {
-                Ok(Proof::Whole) => Ok(()),
-                Ok(Proof::Beginning) => {
-                    Err((Kind::Truncated, "nothing but the connection's end says that it is whole"))
-                }
-                Err(why) => Err((Kind::Truncated, why.0)),
-            },
-            Framing::Complete => self.check(body).map_err(|why| (Kind::NotAnImage, why)),
+            (Ok(seen), Framing::CloseDelimited) if seen.reach == Reach::Whole => Ok(Some(seen)),
+            (Ok(_), Framing::CloseDelimited) => {
+                Err((Kind::Truncated, "nothing but the connection's end says that it is whole"))
+            }
+            (Err(why), Framing::CloseDelimited) => Err((Kind::Truncated, why.0)),
         };
         judged.map_err(|(kind, why)| Failure::new(kind, why).with_status(200))
     }
 }
 
-/// Whether a file that no row claims may be taken for what the origin has.
+/// The image in a file that no row claims, if it may be taken for what the origin has.
 ///
 /// Nobody knows whether it is durable, so its own bytes must prove that it is whole, whatever is expected. A power cut
 /// leaves files as long as they should be, with zeros where bytes did not reach the disk, at least a sector of them. Some
 /// pictures do end in so many zeros; they are fetched once more than they need be.
 #[must_use]
-pub fn proves_itself(body: &[u8]) -> bool {
+pub fn proves_itself(body: &[u8]) -> Option<Seen> {
     const SECTOR: usize = 512;
-    !body.ends_with(&[0; SECTOR]) && image::check(body) == Ok(Proof::Whole)
+    if body.ends_with(&[0; SECTOR]) {
+        return None;
+    }
+    image::check(body).ok().filter(|seen| seen.reach == Reach::Whole)
 }
 
-/// What a body tells of itself.
-fn facts(body: &[u8]) -> Facts {
-    Facts { bytes: body.len() as u64, ..Facts::default() }
+/// What a body tells of itself, of which this image was seen.
+fn facts(body: &[u8], seen: Option<Seen>) -> Facts {
+    let whole = seen.is_some_and(|seen| seen.reach == Reach::Whole);
+    Facts {
+        bytes: body.len() as u64,
+        format: seen.map(|seen| seen.format.into()),
+        width: seen.and_then(|seen| seen.width),
+        height: seen.and_then(|seen| seen.height),
+        proof: if whole { Proof::Structure } else { Proof::Length },
+        ..Facts::default()
+    }
 }
 
 /// What all workers share.
@@ -142,8 +153,11 @@ impl Tools {
         }
         // Only the first attempt looks: what is not there then is brought by nobody else.
         let most = self.origin.max_bytes();
-        if job.attempts == 0 && self.store.read(&job.guid, most, body) && proves_itself(body) {
-            return Some(Ok(Saved { how: How::Reused, facts: facts(body) }));
+        if job.attempts == 0
+            && self.store.read(&job.guid, most, body)
+            && let Some(seen) = proves_itself(body)
+        {
+            return Some(Ok(Saved { how: How::Reused, facts: facts(body, Some(seen)) }));
         }
         let Some(url) = self.url_to_ask_for(job) else {
             return Some(Err(Failure::new(Kind::BadUrl, "no URL")));
@@ -164,8 +178,11 @@ impl Tools {
         };
         self.pace.well();
         self.pace.charge(body.len() as u64);
-        let saved = self.expect.judge(body, framing).and_then(|()| self.store.save(number, &job.guid, body));
-        Some(saved.map(|()| Saved { how: How::Fetched, facts: facts(body) }))
+        let saved = self.expect.judge(body, framing).and_then(|seen| {
+            self.store.save(number, &job.guid, body)?;
+            Ok(Saved { how: How::Fetched, facts: facts(body, seen) })
+        });
+        Some(saved)
     }
 
     /// Before anything else, so that no other worker sends meanwhile; if it is too much, until main ends the run.

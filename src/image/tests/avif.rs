@@ -84,7 +84,7 @@ pub fn avifs() -> Vec<Vec<u8>> {
 fn an_avif_is_whole_when_every_extent_of_its_items_is_there() {
     let image = file(&[(0, 0, 4), (0, 7, 4)], b"first bytes and more");
     let end = image.len() - 9;
-    assert_eq!(check(&image[..end]), Ok(Proof::Whole));
+    assert_eq!(reach(&image[..end]), Ok(Reach::Whole));
     for length in 0..end {
         let _ = why(&image[..length]);
     }
@@ -106,24 +106,24 @@ fn an_avif_of_nothing_but_its_first_boxes_is_refused() {
 
 #[test]
 fn an_extent_without_length_proves_nothing() {
-    assert_eq!(check(&file(&[(0, 0, 0)], b"first bytes")), Ok(Proof::Beginning));
+    assert_eq!(reach(&file(&[(0, 0, 0)], b"first bytes")), Ok(Reach::Beginning));
     // As many of them as can be written take no bytes in the list.
     let list = [&[0, 0, 0, 2][..], &[0, 1, 0, 0, 0xFF, 0xFF].repeat(2)].concat();
     let meta = full(*b"meta", 0, &full(*b"iloc", 0, &list));
-    assert_eq!(check(&[ftyp(BRANDS), meta].concat()), Ok(Proof::Beginning));
+    assert_eq!(reach(&[ftyp(BRANDS), meta].concat()), Ok(Reach::Beginning));
 }
 
 #[test]
 fn lists_of_every_version_are_read_and_broken_ones_are_refused() {
     let of = |version, list: &[u8]| {
         let meta = full(*b"meta", 0, &full(*b"iloc", version, list));
-        check(&[ftyp(BRANDS), meta, vec![0; 40]].concat())
+        reach(&[ftyp(BRANDS), meta, vec![0; 40]].concat())
     };
     // One item with a base of eight bytes, an index, an offset of none and a length of four.
     let long = b"\x04\x84\0\0\0\x01\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x20\0\x01\0\0\0\x09\0\0\0\x05";
-    assert_eq!(of(2, long), Ok(Proof::Whole));
+    assert_eq!(of(2, long), Ok(Reach::Whole));
     let short = b"\x44\0\0\x01\0\x01\0\0\0\x01\0\0\0\x20\0\0\0\x05";
-    assert_eq!(of(0, short), Ok(Proof::Whole));
+    assert_eq!(of(0, short), Ok(Reach::Whole));
     for cut in 0..short.len() {
         assert!(of(0, &short[..cut]).is_err());
     }
@@ -132,22 +132,22 @@ fn lists_of_every_version_are_read_and_broken_ones_are_refused() {
 
 #[test]
 fn a_sequence_is_whole_when_every_chunk_of_its_samples_is_there() {
-    let table = |sizes: &[u32]| check(&sequence(&full(*b"stsz", 0, &numbers(sizes)), false));
-    assert_eq!(table(&[0, 3, 3, 4, 4]), Ok(Proof::Whole));
+    let table = |sizes: &[u32]| reach(&sequence(&full(*b"stsz", 0, &numbers(sizes)), false));
+    assert_eq!(table(&[0, 3, 3, 4, 4]), Ok(Reach::Whole));
     assert_eq!(table(&[0, 3, 3, 4, 5]), Err(NotWhole("avif cut inside its picture")));
     assert_eq!(table(&[5, 3]), Err(NotWhole("avif cut inside its picture")));
     assert_eq!(table(&[0, 4, 3, 4, 4, 1]), Err(NotWhole("avif with a broken list of places")));
     assert_eq!(table(&[0, 3, 3, 4]), Err(NotWhole("avif with a broken list of places")));
     assert_eq!(table(&[0, 0]), Err(NotWhole("avif without picture")));
     let fragments = boxed(*b"moov", &boxed(*b"mvex", b""));
-    assert_eq!(check(&[ftyp(b"avis\0\0\0\0"), fragments].concat()), Ok(Proof::Beginning));
+    assert_eq!(reach(&[ftyp(b"avis\0\0\0\0"), fragments].concat()), Ok(Reach::Beginning));
 }
 
 #[test]
 fn brands_decide_what_a_file_of_boxes_is() {
     let body = |brands: &[u8]| [ftyp(brands), file(&[(0, 0, 1)], b"x")[20..].to_vec()].concat();
     for brands in [&b"mif1\0\0\0\0miafavif"[..], b"heic\0\0\0\0avif", b"avif\0\0\0\0xxxx"] {
-        assert_ne!(check(&body(brands)), Err(NotWhole("mp4 or the like, not an image")), "{}", brands.escape_ascii());
+        assert_ne!(reach(&body(brands)), Err(NotWhole("mp4 or the like, not an image")), "{}", brands.escape_ascii());
     }
     for (brands, reason) in [
         (&b"heic\0\0\0\0mif1heic"[..], "heic, not an image toller takes"),
@@ -173,9 +173,9 @@ fn brands_decide_what_a_file_of_boxes_is() {
 fn a_box_may_have_a_long_size_or_go_on_to_the_end() {
     let meta = file(&[(0, 0, 1)], b"x")[20..].to_vec();
     let long = [b"\0\0\0\x01ftyp\0\0\0\0\0\0\0\x1C", BRANDS, &meta].concat();
-    assert_eq!(check(&long), Ok(Proof::Whole));
+    assert_eq!(reach(&long), Ok(Reach::Whole));
     let open = [&ftyp(b"mif3avif")[..], b"\0\0\0\0mini", b"as far as it goes"].concat();
-    assert_eq!(check(&open), Ok(Proof::Beginning));
+    assert_eq!(reach(&open), Ok(Reach::Beginning));
 }
 
 pub fn any_avif() -> impl Strategy<Value = Vec<u8>> {

@@ -66,7 +66,7 @@ fn a_thumbnail_is_not_the_image() {
 fn stray_bytes_between_segments_are_allowed() {
     let padding = segment(0xE1, b"maker");
     let image = [SOI, &padding, b"\0\0\0", SOF, b"\0\0", SOS, b"\x12", EOI].concat();
-    assert_eq!(check(&image), Ok(Proof::Whole));
+    assert_eq!(reach(&image), Ok(Reach::Whole));
 }
 
 #[test]
@@ -90,8 +90,8 @@ fn jpegs_that_lack_a_part_say_which() {
 fn a_reserved_marker_is_stepped_over_in_a_scan_with_restarts_only() {
     let restarts = segment(0xDD, &[0, 4]);
     let [none, scan] = [segment(0xDD, &[0, 0]), b"\x12\xFF\xD0\x34\xFF\x4F\x56\xFF\xD1".to_vec()];
-    assert_eq!(check(&[SOI, &restarts, SOF, SOS, &scan, EOI].concat()), Ok(Proof::Whole));
-    assert_eq!(check(&[SOI, SOF, &restarts, SOS, &scan, EOI].concat()), Ok(Proof::Whole));
+    assert_eq!(reach(&[SOI, &restarts, SOF, SOS, &scan, EOI].concat()), Ok(Reach::Whole));
+    assert_eq!(reach(&[SOI, SOF, &restarts, SOS, &scan, EOI].concat()), Ok(Reach::Whole));
     for image in [[SOI, &none, SOF, SOS, &scan, EOI], [SOI, &restarts, b"\xFF\x4F", SOF, SOS, EOI]] {
         assert_eq!(why(&image.concat()), "jpeg with a reserved marker");
     }

@@ -20,7 +20,7 @@ pub fn jxls() -> Vec<Vec<u8>> {
 #[test]
 fn a_jpeg_xl_is_whole_when_its_codestream_is_there() {
     let image = &jxls()[1];
-    assert_eq!(check(image), Ok(Proof::Whole));
+    assert_eq!(reach(image), Ok(Reach::Whole));
     assert_eq!(why(&image[..image.len() - 1]), "jpeg xl shorter than it declares");
     assert_eq!(why(&image[..image.len() - 17]), "jpeg xl without picture");
     assert_eq!(why(&container(&[&boxed(*b"Exif", b"camera")])), "jpeg xl without picture");
@@ -28,7 +28,7 @@ fn a_jpeg_xl_is_whole_when_its_codestream_is_there() {
 
 #[test]
 fn a_jpeg_xl_that_goes_on_to_the_end_of_the_file_proves_nothing() {
-    assert_eq!(check(BARE), Ok(Proof::Beginning));
+    assert_eq!(reach(BARE), Ok(Reach::Beginning));
     assert_eq!(why(&BARE[..11]), "jpeg xl cut inside its header");
-    assert_eq!(check(&container(&[b"\0\0\0\0jxlc", BARE])), Ok(Proof::Beginning));
+    assert_eq!(reach(&container(&[b"\0\0\0\0jxlc", BARE])), Ok(Reach::Beginning));
 }
