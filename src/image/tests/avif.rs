@@ -47,7 +47,9 @@ fn file(items: &[(u16, u32, u32)], mdat: &[u8]) -> Vec<u8> {
 fn moov(sizes: &[u8], places: &[u8]) -> Vec<u8> {
     let runs = full(*b"stsc", 0, &numbers(&[2, 1, 2, 1, 2, 1, 1]));
     let table = boxed(*b"stbl", &[&runs[..], sizes, places].concat());
-    let track = boxed(*b"trak", &boxed(*b"mdia", &[full(*b"hdlr", 0, b"pict"), boxed(*b"minf", &table)].concat()));
+    let header = full(*b"tkhd", 0, &[&[0; 72], &numbers(&[300 << 16, 200 << 16])[..]].concat());
+    let media = boxed(*b"mdia", &[full(*b"hdlr", 0, b"pict"), boxed(*b"minf", &table)].concat());
+    let track = boxed(*b"trak", &[header, media].concat());
     boxed(*b"moov", &[full(*b"mvhd", 0, &[0; 8]), track].concat())
 }
 
@@ -176,6 +178,49 @@ fn a_box_may_have_a_long_size_or_go_on_to_the_end() {
     assert_eq!(reach(&long), Ok(Reach::Whole));
     let open = [&ftyp(b"mif3avif")[..], b"\0\0\0\0mini", b"as far as it goes"].concat();
     assert_eq!(reach(&open), Ok(Reach::Beginning));
+}
+
+/// A file whose primary item is this one, and whose properties are at these places of a list of them.
+fn with_properties(primary: &[u8], list: &[Vec<u8>], places: &[Vec<u8>]) -> Vec<u8> {
+    let properties = [boxed(*b"ipco", &list.concat()), places.concat()].concat();
+    let inside = [boxed(*b"pitm", primary), iloc(&[(1, 0, 1)]), boxed(*b"idat", b"x"), boxed(*b"iprp", &properties)];
+    [ftyp(BRANDS), full(*b"meta", 0, &inside.concat())].concat()
+}
+
+#[test]
+fn the_sides_of_an_avif_are_those_of_its_primary_item() {
+    let size = |width, height| full(*b"ispe", 0, &numbers(&[width, height]));
+    let turn = boxed(*b"irot", b"\x01");
+    let list = [size(64, 64), turn, boxed(*b"av1C", b""), size(300, 200), size(9, 9)];
+    // Two items, of which the second has a codec, a size and a turn that is not made.
+    let places = full(*b"ipma", 0, b"\0\0\0\x02\0\x01\x01\x01\0\x02\x03\x83\x04\x82");
+    assert_eq!(sides(&with_properties(b"\0\0\0\0\0\x02", &list, &[places.clone()])), ("avif", 300, 200));
+    assert_eq!(sides(&with_properties(b"\0\0\0\0\0\x01", &list, &[places.clone()])), ("avif", 64, 64));
+    // Ids of four bytes, places of two, in a second list.
+    let long = boxed(*b"ipma", b"\x01\0\0\x01\0\0\0\x01\0\x01\0\x02\x02\x80\x03\0\x05");
+    assert_eq!(sides(&with_properties(b"\x01\0\0\0\0\x01\0\x02", &list, &[places.clone(), long])), ("avif", 9, 9));
+    // No such item, no size among its properties, a list that is cut, and none.
+    let wrong = full(*b"ipma", 0, b"\0\0\0\x01\0\x02\x02\x02\x09");
+    let cut = full(*b"ipma", 0, b"\0\0\0\x01\0\x02\x02\x04");
+    for (primary, places) in [
+        (b"\0\0\0\0\0\x07", vec![places]),
+        (b"\0\0\0\0\0\x02", vec![wrong]),
+        (b"\0\0\0\0\0\x02", vec![cut]),
+        (b"\0\0\0\0\0\x02", vec![]),
+    ] {
+        assert_eq!(sides(&with_properties(primary, &list, &places)), ("avif", 0, 0));
+    }
+}
+
+#[test]
+fn the_sides_of_a_sequence_are_those_of_its_track_and_of_a_small_avif_those_of_its_box() {
+    let sequence = sequence(&full(*b"stsz", 0, &numbers(&[0, 3, 3, 4, 4])), false);
+    assert_eq!(sides(&sequence), ("avif", 300, 200));
+    let small = |bits: &[u8]| sides(&[ftyp(b"mif3avif"), boxed(*b"mini", &[&[0; 2], bits].concat())].concat());
+    // 101 x 128 in seven bits each, 300 x 32768 in fifteen.
+    assert_eq!(small(&[0x80 | 100, 127 << 1, 0, 0]), ("avif", 101, 128));
+    assert_eq!(small(&[0x01, 0x2B, 0xFF, 0xFE]), ("avif", 300, 32_768));
+    assert_eq!(small(&[0x01]), ("avif", 0, 0));
 }
 
 pub fn any_avif() -> impl Strategy<Value = Vec<u8>> {

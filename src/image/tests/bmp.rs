@@ -68,3 +68,10 @@ fn text_that_begins_like_a_bmp_is_none() {
     // More than any body can hold.
     assert_eq!(why(&file(&info(40, i32::MAX, i32::MIN, 64, 0, 0), &[0; 90])), "bmp without all of its rows");
 }
+
+#[test]
+fn the_sides_of_a_bmp_are_those_of_its_header_whichever_row_comes_first() {
+    let all: Vec<_> = bmps().iter().map(|image| sides(image)).collect();
+    let expected = [(5, 2), (5, 2), (9, 2), (3, 1), (2, 2), (3, 2), (300, 2), (9, 2), (9, 2)];
+    assert_eq!(all, expected.map(|(width, height)| ("bmp", width, height)));
+}

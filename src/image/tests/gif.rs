@@ -47,6 +47,14 @@ fn a_gif_that_was_cut_inside_a_block_is_refused_and_between_two_blocks_it_proves
     }
 }
 
+#[test]
+fn the_sides_of_a_gif_are_those_of_its_screen() {
+    let image = |screen: &[u8]| [b"GIF89a", screen, &SCREEN[10..], PICTURE, b"\x3B"].concat();
+    assert_eq!(sides(&image(b"\x03\x01\x05\0")), ("gif", 259, 5));
+    assert_eq!(sides(&image(b"\0\0\x05\0")), ("gif", 0, 5));
+    assert_eq!(sides(&[SCREEN, PICTURE].concat()), ("gif", 1, 1));
+}
+
 pub fn any_gif() -> impl Strategy<Value = Vec<u8>> {
     let block = vec(any::<u8>(), 1..40).prop_map(|inside| {
         let length = u8::try_from(inside.len()).expect("a sub-block is short");

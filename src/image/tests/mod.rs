@@ -39,6 +39,12 @@ fn reach(body: &[u8]) -> Result<Reach, NotWhole> {
     check(body).map(|seen| seen.reach)
 }
 
+/// Format, width and height, zero where it is not known.
+fn sides(body: &[u8]) -> (&'static str, u32, u32) {
+    let seen = check(body).expect("an image");
+    (seen.format, seen.width.unwrap_or(0), seen.height.unwrap_or(0))
+}
+
 /// A GIF between two blocks may lack nothing but its trailer: all others say that a part is missing.
 fn lacks_a_part(body: &[u8]) {
     match reach(body) {
@@ -76,6 +82,7 @@ fn bytes_after_the_end_are_allowed() {
     for image in whole_images() {
         for tail in [&b"\0"[..], b"\xFF", b"\xFF\xD8\xFF", b"<html>", &image] {
             let longer = [&image, tail].concat();
+            assert_eq!(check(&longer), check(&image));
             assert_eq!(reach(&longer), Ok(Reach::Whole));
         }
     }

@@ -118,6 +118,13 @@ fn rows_are_counted_for_every_kind_of_pixel_and_both_ways_of_interlacing() {
     assert_eq!(why(&png(&header(u32::MAX, u32::MAX, [16, 6, 1]), &packed(&[0; 9], 6))), "png without all of its rows");
 }
 
+#[test]
+fn the_sides_of_a_png_are_those_of_its_header() {
+    assert_eq!(sides(&small_png()), ("png", 5, 3));
+    let interlaced = png(&header(70_000, 1, [1, 0, 1]), &packed(&[0; 20_000], 6));
+    assert_eq!(sides(&interlaced), ("png", 70_000, 1));
+}
+
 pub fn any_png() -> impl Strategy<Value = Vec<u8>> {
     (1..9_u32, vec(any::<u8>(), 9 * 9), 0..10_u32, 1..40_usize).prop_map(|(width, noise, level, piece)| {
         let rows = &noise[..9 * (width as usize + 1)];

@@ -109,3 +109,21 @@ fn directories_that_go_in_circles_end() {
     image[next] = 8;
     assert_eq!(why(&image), "tiff with directories without end");
 }
+
+#[test]
+fn the_sides_of_a_tiff_are_those_of_the_first_directory_that_has_a_picture() {
+    let strip = |big| (273, if big { 8 } else { 4 }, &[8][..]);
+    for (little, big, size) in [(true, false, 2), (false, false, 4), (true, true, 8), (false, true, 2)] {
+        let image = file(little, big, &[(256, size, &[300]), (257, size, &[5]), (256, size, &[9]), strip(big)], b"");
+        assert_eq!(sides(&image), ("tiff", 300, 5));
+    }
+    // None, of no number, of two, and longer than any.
+    assert_eq!(sides(&file(true, false, &[(257, 4, &[5]), strip(false)], b"")), ("tiff", 0, 5));
+    assert_eq!(sides(&file(true, false, &[(256, 2, &[]), (257, 2, &[5, 5]), strip(false)], b"")), ("tiff", 0, 0));
+    assert_eq!(sides(&file(true, true, &[(256, 8, &[1 << 32]), (257, 8, &[7]), strip(true)], b"")), ("tiff", 0, 7));
+    // A directory of sides alone comes first.
+    let picture = file(true, false, &[(256, 2, &[300]), (257, 2, &[5]), strip(false)], b"");
+    let mut pages = file(true, false, &[(256, 2, &[9])], &picture[8..]);
+    pages[22] = 26;
+    assert_eq!(sides(&pages), ("tiff", 300, 5));
+}

@@ -122,6 +122,22 @@ fn a_picture_that_no_decoder_takes_is_no_webp() {
     }
 }
 
+#[test]
+fn the_sides_of_a_webp_are_those_of_its_canvas_or_of_its_picture() {
+    // 16383 is the longest side; above it are two bits of scaling.
+    let lossy = chunk(*b"VP8 ", b"\x70\0\0\x9D\x01\x2A\xFF\x7F\x03\x81abc");
+    assert_eq!(sides(&riff(&[&lossy])), ("webp", 16383, 259));
+    // The lower fourteen bits are 300 less one, the upper ones 4097 less one, and then one of transparency.
+    let lossless: u32 = 1 << 28 | 4096 << 14 | 299;
+    let lossless = chunk(*b"VP8L", &[b"\x2F", &lossless.to_le_bytes()[..], b"\x12\x34"].concat());
+    assert_eq!(sides(&riff(&[&lossless])), ("webp", 300, 4097));
+    let canvas = chunk(*b"VP8X", b"\x02\0\0\0\0\0\x01\x04\0\0");
+    for picture in [&lossy, &lossless, &frame(&lossy)] {
+        assert_eq!(sides(&riff(&[&canvas, picture])), ("webp", 65_537, 5));
+    }
+    assert_eq!(sides(&riff(&[&chunk(*b"VP8X", b"\x02\0"), &lossy])), ("webp", 0, 0));
+}
+
 pub fn any_webp() -> impl Strategy<Value = Vec<u8>> {
     let picture = vec(any::<u8>(), 0..60).prop_map(|noise| chunk(*b"VP8L", &[LOSSLESS, &noise].concat()));
     let other = vec(any::<u8>(), 0..40).prop_map(|noise| chunk(*b"ICCP", &noise));
