@@ -68,7 +68,7 @@ pub fn track(moov: &[u8]) -> Option<Sides> {
 /// What stands behind the sixteen flags of a box `mini`: a bit for short sides, then each, less by one, in 7 or 15 bits.
 pub fn small(mini: &[u8]) -> Option<Sides> {
     let bits = u32::from_be_bytes(bytes(mini, 2)?);
-    let size = if bits >> 31 == 1 { 7 } else { 15 };
-    let side = |before: u32| (bits << before >> (32 - size)) + 1;
-    Some((side(1), side(1 + size)))
+    let length = if bits >> 31 == 1 { 7 } else { 15 };
+    let side = |before: u32| (bits << before >> (32 - length)) + 1;
+    Some((side(1), side(1 + length)))
 }
