@@ -13,7 +13,7 @@ use std::panic::catch_unwind;
 use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 use toller::guid::{Guid, UrlTemplate};
-use toller::image::{self, Proof};
+use toller::image::{self, Reach};
 use toller::store::Layout;
 
 /// Any Unicode, and often what is special to paths, URLs, headers and SQL.
@@ -134,7 +134,7 @@ fn whole() -> Vec<Vec<u8>> {
     let webp = [b"RIFF", &riff[..], b"WEBPVP8 ", &(vp8.len() as u32).to_le_bytes(), &vp8].concat();
     let images = vec![image_for(&guid(1)), image_for(&guid(2)), png, gif, webp];
     for image in &images {
-        assert_eq!(image::check(image), Ok(Proof::Whole), "{:?}…", &image[..16]);
+        assert_eq!(image::check(image).map(|seen| seen.reach), Ok(Reach::Whole), "{:?}…", &image[..16]);
     }
     images
 }
@@ -193,7 +193,12 @@ fn no_part_of_an_image_passes_for_the_whole() {
     for image in whole() {
         let step = (image.len() / 3000).max(1);
         for length in (0..image.len()).step_by(step).chain(image.len() - 40..image.len()) {
-            assert_ne!(image::check(&image[..length]), Ok(Proof::Whole), "{length} of {} bytes", image.len());
+            assert_ne!(
+                image::check(&image[..length]).map(|seen| seen.reach),
+                Ok(Reach::Whole),
+                "{length} of {} bytes",
+                image.len()
+            );
         }
     }
 }

@@ -201,7 +201,7 @@ impl Check<'_> {
         };
         match (claim.done, whole) {
             (_, false) => Truth::Corrupt,
-            (false, true) if run::proves_itself(&self.body) => Truth::Unrecorded,
+            (false, true) if run::proves_itself(&self.body).is_some() => Truth::Unrecorded,
             // What no row claims and does not prove itself may be what a power cut left; a fetch brings it anew.
             (_, true) => Truth::Agreed,
         }

@@ -2,9 +2,10 @@
 //! boxes, 23008-12 for pictures in them).
 
 use super::boxes::{self, Boxed, Size};
-use super::{NotWhole, Proof, Verdict, bytes};
+use super::{NotWhole, Reach, Seen, Verdict, bytes};
 
 mod places;
+mod sides;
 
 const WITHOUT: NotWhole = NotWhole("avif without picture");
 
@@ -28,23 +29,29 @@ pub fn check(body: &[u8]) -> Verdict {
         Form::Sequence => (b"moov", NotWhole("avif cut before or inside its box moov")),
         Form::Small => (b"mini", NotWhole("avif cut before or inside its box mini")),
     };
-    let mut picture = Proof::Whole;
+    let (mut picture, mut sides) = (Reach::Whole, None);
     while let Some(next) = boxes::next(&mut rest) {
         if next.kind == *decides && next.size == Size::Cut {
             return Err(cut);
         }
-        let proof = match &next.kind {
-            b"meta" if form != Form::Small && next.size != Size::Cut => places::pictures(body, next.inside)?,
-            b"moov" if form == Form::Sequence => places::samples(body, next.inside)?,
+        let (reach, here) = match &next.kind {
+            b"meta" if form != Form::Small && next.size != Size::Cut => {
+                (places::pictures(body, next.inside)?, sides::primary(next.inside))
+            }
+            b"moov" if form == Form::Sequence => (places::samples(body, next.inside)?, sides::track(next.inside)),
             b"mini" if form == Form::Small && next.inside.is_empty() => return Err(WITHOUT),
-            b"mini" if form == Form::Small && next.size == Size::Open => Proof::Beginning,
-            _ => Proof::Whole,
+            b"mini" if form == Form::Small => {
+                let reach = if next.size == Size::Open { Reach::Beginning } else { Reach::Whole };
+                (reach, sides::small(next.inside))
+            }
+            _ => (Reach::Whole, None),
         };
-        if proof == Proof::Beginning {
-            picture = proof;
+        sides = sides.or(here);
+        if reach == Reach::Beginning {
+            picture = reach;
         }
         if next.kind == *decides {
-            return Ok(picture);
+            return Ok(Seen::new("avif", picture, sides.unwrap_or_default()));
         }
     }
     Err(cut)
@@ -70,5 +77,17 @@ fn form(ftyp: &Boxed<'_>) -> Result<Form, NotWhole> {
         Err(NotWhole("heic, not an image toller takes"))
     } else {
         Err(NotWhole("mp4 or the like, not an image"))
+    }
+}
+
+/// Numbers one after the other, the most significant byte first.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    /// A number of up to eight bytes; none is zero.
+    fn number(&mut self, size: u64) -> Option<u64> {
+        let (number, after) = self.0.split_at_checked(usize::try_from(size).ok().filter(|size| *size <= 8)?)?;
+        self.0 = after;
+        Some(number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 }

@@ -1,6 +1,6 @@
 //! BMP: its rows, by its header (Microsoft, Windows GDI, "Bitmap Header Types"; OS/2 has headers of 16 to 64 bytes).
 
-use super::{NotWhole, Proof, Verdict, bytes};
+use super::{NotWhole, Reach, Seen, Verdict, bytes};
 
 const CUT: NotWhole = NotWhole("bmp cut inside its header");
 const SHORT: NotWhole = NotWhole("bmp without all of its rows");
@@ -8,8 +8,8 @@ const NONE: NotWhole = NotWhole("not an image");
 
 /// What a header says, as far as it says where the rows end.
 struct Header {
-    width: u64,
-    height: u64,
+    width: u32,
+    height: u32,
     depth: u16,
     compression: u32,
     /// How long the rows are where they are compressed; zero where it does not say.
@@ -31,17 +31,18 @@ pub fn check(body: &[u8]) -> Verdict {
     // Some writers leave out where the rows begin; then they begin behind the header at the earliest.
     let rows = body.get(offset.max(14 + size) as usize..).ok_or(SHORT)?;
     // Compressed or not, rows that are as long as the header says are all there.
-    match (header.compression, size) {
+    let reach = match (header.compression, size) {
         (0, _) | (3 | 6, 40..) if header.depth > 0 => {
-            let row = (header.width * u64::from(header.depth)).div_ceil(8);
+            let row = (u64::from(header.width) * u64::from(header.depth)).div_ceil(8);
             // A row takes whole words; the last one may go without its padding.
-            let all = row.next_multiple_of(4).saturating_mul(header.height - 1).saturating_add(row);
-            if all <= rows.len() as u64 { Ok(Proof::Whole) } else { Err(SHORT) }
+            let all = row.next_multiple_of(4).saturating_mul(u64::from(header.height) - 1).saturating_add(row);
+            if all <= rows.len() as u64 { Ok(Reach::Whole) } else { Err(SHORT) }
         }
-        _ if header.size > 0 && header.size <= rows.len() as u64 => Ok(Proof::Whole),
+        _ if header.size > 0 && header.size <= rows.len() as u64 => Ok(Reach::Whole),
         (1 | 2, 40..) => run_lengths(rows, header.compression == 2).ok_or(SHORT),
         _ => Err(SHORT),
-    }
+    };
+    Ok(Seen::new("bmp", reach?, (header.width, header.height)))
 }
 
 /// The header of OS/2 1.x: sides of two bytes.
@@ -54,8 +55,8 @@ fn core(info: &[u8]) -> Option<Header> {
 fn long(info: &[u8]) -> Option<Header> {
     let [width, height, compression, size] = [4, 8, 16, 20].map(|at| bytes(info, at).map(i32::from_le_bytes));
     Some(Header {
-        width: u64::try_from(width?).ok()?,
-        height: height?.unsigned_abs().into(),
+        width: u32::try_from(width?).ok()?,
+        height: height?.unsigned_abs(),
         depth: u16::from_le_bytes(bytes(info, 14)?),
         compression: compression.unwrap_or(0).cast_unsigned(),
         size: size.unwrap_or(0).cast_unsigned().into(),
@@ -63,12 +64,12 @@ fn long(info: &[u8]) -> Option<Header> {
 }
 
 /// Walks rows of runs to the end of the bitmap; two pixels a byte in those of four bits.
-fn run_lengths(mut rows: &[u8], halves: bool) -> Option<Proof> {
+fn run_lengths(mut rows: &[u8], halves: bool) -> Option<Reach> {
     loop {
         let ([count, value], after) = rows.split_first_chunk()?;
         rows = match (count, value) {
             (0, 0) => after,
-            (0, 1) => return Some(Proof::Whole),
+            (0, 1) => return Some(Reach::Whole),
             // A step to the side and up.
             (0, 2) => after.get(2..)?,
             (0, pixels) => {

@@ -1,16 +1,19 @@
 //! GIF: blocks to the trailer (GIF version 89a, sections 17 to 27 and its grammar in appendix B).
 
-use super::{NotWhole, Proof, Verdict};
+use super::{NotWhole, Reach, Seen, Verdict};
 
 const CUT: NotWhole = NotWhole("gif without trailer");
 
-/// Walks the blocks behind the signature.
+/// Walks the blocks behind the signature; the sides are those of the screen on which the pictures are laid.
 ///
 /// Viewers show a GIF that ends, or goes on with something else, where its trailer should be, once a picture is there. Such
 /// a one is no proof: it may have lost pictures at just that place.
 pub fn check(blocks: &[u8]) -> Verdict {
     let (screen, after) = blocks.split_first_chunk::<7>().ok_or(CUT)?;
-    let mut rest = after.get(colour_table(screen[4])..).ok_or(CUT)?;
+    let [w0, w1, h0, h1, packed, ..] = *screen;
+    let sides = (u16::from_le_bytes([w0, w1]).into(), u16::from_le_bytes([h0, h1]).into());
+    let seen = |reach| Ok(Seen::new("gif", reach, sides));
+    let mut rest = after.get(colour_table(packed)..).ok_or(CUT)?;
     let mut picture = false;
     let mut zeros = 0;
     while let Some((block, after)) = rest.split_first() {
@@ -25,16 +28,16 @@ pub fn check(blocks: &[u8]) -> Verdict {
                 let codes = after.get(colour_table(image[8]) + 1..).ok_or(CUT)?;
                 sub_blocks(codes).ok_or(CUT)?
             }
-            0x3B if picture => return Ok(Proof::Whole),
+            0x3B if picture => return seen(Reach::Whole),
             0x3B => return Err(NotWhole("gif without picture")),
             // Some writers end their sub-blocks twice; viewers step over it.
             0x00 => after,
-            _ if picture => return Ok(Proof::Beginning),
+            _ if picture => return seen(Reach::Beginning),
             _ => return Err(NotWhole("gif with an unknown block")),
         };
     }
     // More zeros than a writer's slip are the tail of a torn file, and the block before them may have been torn too.
-    if picture && zeros < 2 { Ok(Proof::Beginning) } else { Err(CUT) }
+    if picture && zeros < 2 { seen(Reach::Beginning) } else { Err(CUT) }
 }
 
 /// The bytes of the colour table that these packed fields announce.

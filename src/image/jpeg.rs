@@ -1,6 +1,6 @@
 //! JPEG: markers to the end of the image (ITU-T T.81, annex B).
 
-use super::{NotWhole, Proof, Verdict};
+use super::{NotWhole, Reach, Seen, Sides, Verdict, bytes};
 
 /// Walks the markers from behind SOI to EOI.
 ///
@@ -10,6 +10,7 @@ use super::{NotWhole, Proof, Verdict};
 pub fn check(mut rest: &[u8]) -> Verdict {
     const CUT: NotWhole = NotWhole("jpeg cut inside a segment");
     let mut frame = false;
+    let mut sides = (0, 0);
     let mut scan = false;
     let mut restarts = false;
     let mut in_scan = false;
@@ -24,7 +25,7 @@ pub fn check(mut rest: &[u8]) -> Verdict {
             // Only a second image has a second SOI, so the first one lost its end, or a length is wrong
             // and this is the thumbnail, whose EOI must not count.
             0xD8 => return Err(NotWhole("jpeg that starts again before its end")),
-            0xD9 if scan => return Ok(Proof::Whole),
+            0xD9 if scan => return Ok(Seen::new("jpeg", Reach::Whole, sides)),
             0xD9 => return Err(NotWhole("jpeg without picture")),
             _ => {
                 let length = rest.first_chunk().ok_or(CUT)?;
@@ -38,7 +39,9 @@ pub fn check(mut rest: &[u8]) -> Verdict {
                 match marker {
                     0xDD => restarts = segment.get(2..4).is_some_and(|interval| interval != [0; 2]),
                     0xC4 | 0xC8 | 0xCC => {} // DHT, JPG and DAC sit among the frame headers
-                    0xC0..=0xCF => frame = true,
+                    0xC0..=0xCF if !frame => (frame, sides) = (true, sides_of(segment)),
+                    // A frame may leave its height to what follows the first scan (B.2.5).
+                    0xDC if sides.1 == 0 => sides.1 = short(segment, 2),
                     0xDA if frame => scan = true,
                     0xDA => return Err(NotWhole("jpeg without frame header")),
                     _ => {}
@@ -46,6 +49,15 @@ pub fn check(mut rest: &[u8]) -> Verdict {
             }
         }
     }
+}
+
+/// What a frame header says behind its length and its precision (B.2.2).
+fn sides_of(frame: &[u8]) -> Sides {
+    (short(frame, 5), short(frame, 3))
+}
+
+fn short(segment: &[u8], at: usize) -> u32 {
+    bytes(segment, at).map_or(0, u16::from_be_bytes).into()
 }
 
 /// The next marker's code, taken off `rest` with all that precedes it; those without meaning for the walk, which fill a

@@ -1,4 +1,4 @@
-//! Is this body a whole image?
+//! Is this body a whole image, and how wide and high?
 //!
 //! A body that ends with its connection and carries no length looks complete to every HTTP client,
 //! and an HTML page sent with status 200 looks like a success. Neither may reach its final name, so
@@ -6,7 +6,8 @@
 //!
 //! The question is whether the picture is there to its end, not whether it is a good one: containers are walked to where their
 //! pixels end, a file for each format. What a decoder would shrug off (bytes after the end, filler between segments)
-//! passes; what no decoder could have made sense of does not. No pixel is ever made.
+//! passes; what no decoder could have made sense of does not. No pixel is ever made. The sides are what the file says on that
+//! way, before any turn that EXIF or a container asks for.
 //!
 //! This folder knows bytes only: nothing of HTTP, files or guids, and it imports nothing but `core`, so that
 //! a fuzz target can include it alone. Every step shortens what is left to read, or is paid for from a budget of the
@@ -26,9 +27,33 @@ mod webp;
 
 use core::fmt;
 
+/// What the check saw of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether it was proved whole.
+    pub reach: Reach,
+    /// The format's name in lower case, one word: `jpeg`.
+    pub format: &'static str,
+    /// In pixels; `None` where the file does not say.
+    pub width: Option<u32>,
+    /// In pixels; `None` where the file does not say.
+    pub height: Option<u32>,
+}
+
+impl Seen {
+    /// No picture has a side of zero, so that zero stands for a side that is not known.
+    fn new(format: &'static str, reach: Reach, (width, height): Sides) -> Self {
+        let known = |side| if side == 0 { None } else { Some(side) };
+        Self { reach, format, width: known(width), height: known(height) }
+    }
+}
+
+/// Width and height, zero where unknown.
+type Sides = (u32, u32);
+
 /// How far the check could see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub enum Reach {
     /// Proved whole to its end.
     Whole,
     /// An image as far as it goes, without anything in it that says where it ends: a GIF without its trailer, a bare
@@ -49,11 +74,11 @@ impl fmt::Display for NotWhole {
 impl core::error::Error for NotWhole {}
 
 /// What each format answers.
-type Verdict = Result<Proof, NotWhole>;
+type Verdict = Result<Seen, NotWhole>;
 
-/// Says how much of an image `body` provably is.
+/// Says what image `body` is, and how much of it is provably there.
 ///
-/// No prefix of a whole image that lacks a part of its picture is [`Proof::Whole`]; bytes after the end are allowed.
+/// No prefix of a whole image that lacks a part of its picture is [`Reach::Whole`]; bytes after the end are allowed.
 ///
 /// # Errors
 ///

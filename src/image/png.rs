@@ -1,6 +1,6 @@
 //! PNG: chunks and their checksums from IHDR to IEND, and enough between them for every row (PNG, third edition).
 
-use super::{NotWhole, Proof, Verdict, inflate};
+use super::{NotWhole, Reach, Seen, Sides, Verdict, inflate};
 
 /// Walks the chunks behind the signature (sections 5.3 and 5.6).
 pub fn check(chunks: &[u8]) -> Verdict {
@@ -51,7 +51,7 @@ fn next<'a>(rest: &mut &'a [u8]) -> Result<(&'a [u8; 4], &'a [u8]), NotWhole> {
 
 /// Whether the chunks of pixels hold as much as the header demands: an encoder that was stopped leaves whole chunks too.
 fn rows(header: &[u8], mut chunks: &[u8]) -> Verdict {
-    let size = unpacked(header).ok_or(NotWhole("png with an impossible header"))?;
+    let (sides, size) = unpacked(header).ok_or(NotWhole("png with an impossible header"))?;
     // They were walked before, so that there are no errors; what matters is that the sums are not made twice.
     let pieces = core::iter::from_fn(|| {
         loop {
@@ -63,14 +63,18 @@ fn rows(header: &[u8], mut chunks: &[u8]) -> Verdict {
             }
         }
     });
-    if inflate::holds(pieces, size) { Ok(Proof::Whole) } else { Err(NotWhole("png without all of its rows")) }
+    if inflate::holds(pieces, size) {
+        Ok(Seen::new("png", Reach::Whole, sides))
+    } else {
+        Err(NotWhole("png without all of its rows"))
+    }
 }
 
-/// How many bytes the rows of this header have, each with the byte of its filter (sections 7.2, 8.1 and 11.2.1).
-fn unpacked(header: &[u8]) -> Option<u64> {
+/// The sides of this header, and how many bytes its rows have, each with the byte of its filter (sections 7.2, 8.1 and 11.2.1).
+fn unpacked(header: &[u8]) -> Option<(Sides, u64)> {
     let [w0, w1, w2, w3, h0, h1, h2, h3, depth, colour, _, _, interlace] = *header.first_chunk::<13>()?;
-    let width = u64::from(u32::from_be_bytes([w0, w1, w2, w3]));
-    let height = u64::from(u32::from_be_bytes([h0, h1, h2, h3]));
+    let sides = (u32::from_be_bytes([w0, w1, w2, w3]), u32::from_be_bytes([h0, h1, h2, h3]));
+    let (width, height) = (u64::from(sides.0), u64::from(sides.1));
     let samples = match (colour, depth) {
         (0, 1 | 2 | 4 | 8 | 16) | (3, 1 | 2 | 4 | 8) => 1,
         (2, 8 | 16) => 3,
@@ -88,7 +92,9 @@ fn unpacked(header: &[u8]) -> Option<u64> {
         let row = 1 + (columns * samples * u64::from(depth)).div_ceil(8);
         if columns == 0 { 0 } else { row.saturating_mul(rows) }
     };
-    Some(if interlace == 0 { size((0, 1, 0, 1)) } else { ADAM7.into_iter().map(size).fold(0, u64::saturating_add) })
+    let all =
+        if interlace == 0 { size((0, 1, 0, 1)) } else { ADAM7.into_iter().map(size).fold(0, u64::saturating_add) };
+    Some((sides, all))
 }
 
 /// The passes of an interlaced picture: first column, columns apart, first row, rows apart.

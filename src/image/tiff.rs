@@ -1,13 +1,13 @@
 //! TIFF: its directories, and the strips or tiles they name (TIFF 6.0, sections 2, 3 and 15; BigTIFF has wider numbers).
 
-use super::{NotWhole, Proof, Verdict};
+use super::{NotWhole, Reach, Seen, Sides, Verdict};
 
 const CUT: NotWhole = NotWhole("tiff cut inside a directory");
 const ENDLESS: NotWhole = NotWhole("tiff with directories without end");
 const BEYOND: NotWhole = NotWhole("tiff cut inside its picture");
 
-/// Where the strips, or the tiles, begin, and how long they are.
-const PIECES: [(u64, u64); 2] = [(273, 279), (324, 325)];
+/// Width and height, then where the strips begin and how long they are, then the same of tiles.
+const TAGS: [u64; 6] = [256, 257, 273, 279, 324, 325];
 
 /// A file with its byte order and the size of its numbers.
 struct File<'a> {
@@ -26,28 +26,28 @@ struct List {
     size: u64,
 }
 
-/// Walks the directories behind the signature.
+/// Walks the directories behind the signature; the sides are those of the first one that has a picture.
 pub fn check(body: &[u8]) -> Verdict {
     let magic = body[2].max(body[3]);
     let mut file = File { body, little: body[0] == b'I', big: magic == b'+', budget: body.len() };
-    let first = if file.big { file.number(8, 8) } else { file.number(4, 4) };
-    let mut next = first.ok_or(NotWhole("tiff cut inside its header"))?;
-    let (mut pictures, mut proof) = (0, Proof::Whole);
+    let start = if file.big { file.number(8, 8) } else { file.number(4, 4) };
+    let mut next = start.ok_or(NotWhole("tiff cut inside its header"))?;
+    let (mut first, mut reach) = (None, Reach::Whole);
     while next != 0 {
         let (after, found) = match file.directory(next) {
             // Readers show what comes before directories begin to go in circles.
-            Err(ENDLESS) if pictures > 0 => return Ok(Proof::Beginning),
+            Err(ENDLESS) if first.is_some() => (0, Some((Reach::Beginning, (0, 0)))),
             read => read?,
         };
-        if let Some(found) = found {
-            pictures += 1;
-            if found == Proof::Beginning {
-                proof = found;
+        if let Some((found, sides)) = found {
+            first = first.or(Some(sides));
+            if found == Reach::Beginning {
+                reach = found;
             }
         }
         next = after;
     }
-    if pictures > 0 { Ok(proof) } else { Err(NotWhole("tiff without picture")) }
+    Ok(Seen::new("tiff", reach, first.ok_or(NotWhole("tiff without picture"))?))
 }
 
 impl File<'_> {
@@ -64,27 +64,29 @@ impl File<'_> {
         Ok(())
     }
 
-    /// Where the next directory is, and what of this one's picture is there, if it has one.
-    fn directory(&mut self, at: u64) -> Result<(u64, Option<Proof>), NotWhole> {
+    /// Where the next directory is, and what of this one's picture is there and its sides, if it has one.
+    fn directory(&mut self, at: u64) -> Result<(u64, Option<(Reach, Sides)>), NotWhole> {
         let (count_size, entry_size, next_size) = if self.big { (8, 20, 8) } else { (2, 12, 4) };
         let count = self.number(at, count_size).ok_or(CUT)?;
         self.spend(count.saturating_add(1))?;
         let entries = at + count_size;
-        let mut lists = [None; 4];
+        let mut lists = [None; TAGS.len()];
         for entry in 0..count {
             let entry = entries + entry * entry_size;
             let tag = self.number(entry, 2).ok_or(CUT)?;
             let list = self.list(entry).ok_or(CUT)?;
-            let place = PIECES.iter().flat_map(|(offsets, lengths)| [offsets, lengths]).position(|known| *known == tag);
-            if let Some(place) = place {
-                lists[place] = Some(list);
+            if let Some(place) = TAGS.iter().position(|known| *known == tag) {
+                // Of an entry that comes twice, readers take the first.
+                lists[place] = lists[place].or(Some(list));
             }
         }
         let next = self.number(entries + count * entry_size, next_size).ok_or(CUT)?;
+        let [width, height, pieces @ ..] = lists;
+        let sides = (self.side(width), self.side(height));
         let mut found = None;
-        for pair in lists.chunks_exact(2) {
+        for pair in pieces.chunks_exact(2) {
             if let Some(offsets) = pair[0].filter(|offsets| offsets.count * offsets.size > 0) {
-                found = Some(self.pieces(offsets, pair[1])?);
+                found = Some((self.pieces(offsets, pair[1])?, sides));
             }
         }
         Ok((next, found))
@@ -107,8 +109,13 @@ impl File<'_> {
         (at.checked_add(length)? <= self.body.len() as u64).then_some(List { at, count, size })
     }
 
-    fn pieces(&mut self, offsets: List, lengths: Option<List>) -> Result<Proof, NotWhole> {
-        let mut proof = Proof::Whole;
+    fn side(&self, list: Option<List>) -> u32 {
+        let number = list.filter(|list| list.count == 1).and_then(|list| self.number(list.at, list.size));
+        number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    }
+
+    fn pieces(&mut self, offsets: List, lengths: Option<List>) -> Result<Reach, NotWhole> {
+        let mut reach = Reach::Whole;
         self.spend(offsets.count)?;
         for piece in 0..offsets.count {
             let get = |list: List| self.number(list.at.checked_add(piece * list.size)?, list.size);
@@ -116,12 +123,12 @@ impl File<'_> {
             let length = lengths.filter(|lengths| piece < lengths.count);
             let length = length.map(|lengths| get(lengths).ok_or(CUT)).transpose()?;
             if length.is_none() {
-                proof = Proof::Beginning;
+                reach = Reach::Beginning;
             }
             if offset.checked_add(length.unwrap_or(1)).is_none_or(|end| end > self.body.len() as u64) {
                 return Err(BEYOND);
             }
         }
-        Ok(proof)
+        Ok(reach)
     }
 }

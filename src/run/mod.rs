@@ -6,6 +6,7 @@
 
 mod crew;
 mod ending;
+mod judge;
 mod ledger;
 mod memory;
 pub mod pace;
@@ -42,9 +43,10 @@ use sameness::Sameness;
 use stop::Stop;
 use worker::work;
 
+pub use judge::{Expect, facts, proves_itself};
 pub use ledger::{Closing, Ledger, Supply};
 pub use terms::{Ended, Settings, Watch};
-pub use worker::{Expect, Tools, proves_itself};
+pub use worker::Tools;
 
 /// The fewest and the most GUIDs in flight.
 const WINDOW: (u64, u64) = (256, 4096);

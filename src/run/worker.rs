@@ -7,77 +7,19 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::facts::{Facts, Proof, Sha256};
+use crate::facts::{Facts, Sha256};
 use crate::failure::{Failure, Kind};
 use crate::guid::UrlTemplate;
-use crate::image;
-use crate::origin::{Framing, Origin};
+use crate::image::Seen;
+use crate::origin::Origin;
 
+use super::judge::{Expect, facts, proves_itself};
 use super::pace::Pace;
 use crate::outcome::{Attempt, How, Job, Saved};
 use crate::store::Store;
 
 /// Space that a worker keeps from one body for the next; what a huge one took is given back at once.
 const KEPT: usize = 4 << 20;
-
-/// What counts as a good body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
-    /// A whole image.
-    Image,
-    /// Whatever was delivered whole.
-    Any,
-}
-
-impl Expect {
-    /// The word on the command line.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Any => "any",
-        }
-    }
-
-    /// Whether a file on disk with this content is good, where the warehouse claims it.
-    ///
-    /// # Errors
-    /// Says in words why not.
-    pub fn check(self, body: &[u8]) -> Result<(), &'static str> {
-        match self {
-            _ if body.is_empty() => Err("empty"),
-            Self::Any => Ok(()),
-            Self::Image => image::check(body).map(drop).map_err(|why| why.0),
-        }
-    }
-
-    /// Whether a body that the origin delivered is good.
-    fn judge(self, body: &[u8], framing: Framing) -> Result<(), Failure> {
-        let judged = match framing {
-            // Only its own end can prove that nothing was cut off.
-            Framing::CloseDelimited => match image::check(body) {
-                Ok(image::Proof::Whole) => Ok(()),
-                Ok(image::Proof::Beginning) => {
-                    Err((Kind::Truncated, "nothing but the connection's end says that it is whole"))
-                }
-                Err(why) => Err((Kind::Truncated, why.0)),
-            },
-            Framing::Complete => self.check(body).map_err(|why| (Kind::NotAnImage, why)),
-        };
-        judged.map_err(|(kind, why)| Failure::new(kind, why).with_status(200))
-    }
-}
-
-/// Whether a file that no row claims may be taken for what the origin has.
-///
-/// Nobody knows whether it is durable, so its own bytes must prove that it is whole, whatever is expected. A power cut
-/// leaves files as long as they should be, with zeros where bytes did not reach the disk, at least a sector of them. Some
-/// pictures do end in so many zeros; they are fetched once more than they need be.
-#[must_use]
-pub fn proves_itself(body: &[u8]) -> bool {
-    const SECTOR: usize = 512;
-    !body.ends_with(&[0; SECTOR]) && image::check(body) == Ok(image::Proof::Whole)
-}
 
 /// What all workers share.
 #[derive(Debug)]
@@ -141,11 +83,13 @@ impl Tools {
         }
         // Only the first attempt looks: what is not there then is brought by nobody else.
         let most = self.origin.max_bytes();
-        if job.attempts == 0 && self.store.read(&job.guid, most, body) && proves_itself(body) {
+        if job.attempts == 0
+            && self.store.read(&job.guid, most, body)
+            && let Some(seen) = proves_itself(body)
             // A picture that stands for another is asked for once more; perhaps there is one now.
-            if let Ok(facts) = self.facts(body) {
-                return Some(Ok(Saved { how: How::Reused, facts }));
-            }
+            && let Ok(facts) = self.facts(body, Some(seen))
+        {
+            return Some(Ok(Saved { how: How::Reused, facts }));
         }
         let Some(url) = self.url_to_ask_for(job) else {
             return Some(Err(Failure::new(Kind::BadUrl, "no URL")));
@@ -166,7 +110,7 @@ impl Tools {
         };
         self.pace.well();
         self.pace.charge(body.len() as u64);
-        let judged = self.expect.judge(body, framing).and_then(|()| self.facts(body));
+        let judged = self.expect.judge(body, framing).and_then(|seen| self.facts(body, seen));
         Some(judged.and_then(|facts| {
             self.store.save(number, &job.guid, body)?;
             Ok(Saved { how: How::Fetched, facts })
@@ -174,12 +118,12 @@ impl Tools {
     }
 
     /// What a good body tells of itself; a picture that stands for another is a failure.
-    fn facts(&self, body: &[u8]) -> Result<Facts, Failure> {
+    fn facts(&self, body: &[u8], seen: Option<Seen>) -> Result<Facts, Failure> {
         let sha256 = self.digest.then(|| Sha256::of(body));
         if let Some(digest) = sha256.filter(|digest| self.placeholders.contains(digest)) {
             return Err(Failure::new(Kind::Placeholder, format!("sha256 {digest} is one of --reject-digest")));
         }
-        Ok(Facts { bytes: body.len() as u64, sha256, proof: Some(Proof::Length), ..Facts::default() })
+        Ok(facts(body, seen, sha256))
     }
 
     /// Before anything else, so that no other worker sends meanwhile; if it is too much, until main ends the run.

@@ -1,14 +1,14 @@
 //! Where the pictures of a file lie: the extents of its items and the chunks of its tracks.
 
 use super::super::boxes::{self, Size};
-use super::super::{NotWhole, Proof, Verdict};
-use super::WITHOUT;
+use super::super::{NotWhole, Reach};
+use super::{Reader, WITHOUT};
 
 const BEYOND: NotWhole = NotWhole("avif cut inside its picture");
 const BROKEN: NotWhole = NotWhole("avif with a broken list of places");
 
 /// Holds every extent of every item against the body (ISO/IEC 14496-12, section 8.11.3).
-pub fn pictures(body: &[u8], meta: &[u8]) -> Verdict {
+pub fn pictures(body: &[u8], meta: &[u8]) -> Result<Reach, NotWhole> {
     // A version and flags come before the boxes inside.
     let inside = meta.get(4..).ok_or(WITHOUT)?;
     let places = boxes::find(inside, *b"iloc").ok_or(WITHOUT)?;
@@ -17,7 +17,7 @@ pub fn pictures(body: &[u8], meta: &[u8]) -> Verdict {
 }
 
 /// `None` if the list is cut short or of no known version.
-fn extents(list: &mut Reader<'_>, body: &[u8], own: &[u8]) -> Option<Verdict> {
+fn extents(list: &mut Reader<'_>, body: &[u8], own: &[u8]) -> Option<Result<Reach, NotWhole>> {
     let version = list.number(1)?;
     list.number(3)?;
     let sizes = list.number(2)?;
@@ -28,7 +28,7 @@ fn extents(list: &mut Reader<'_>, body: &[u8], own: &[u8]) -> Option<Verdict> {
         2 => (true, 4),
         _ => return None,
     };
-    let (mut found, mut proof) = (false, Proof::Whole);
+    let (mut found, mut reach) = (false, Reach::Whole);
     for _ in 0..list.number(id_size)? {
         list.number(id_size)?;
         let method = if methods { list.number(2)? & 0xF } else { 0 };
@@ -43,7 +43,7 @@ fn extents(list: &mut Reader<'_>, body: &[u8], own: &[u8]) -> Option<Verdict> {
             found = true;
             if length == 0 {
                 // All there is, so there is no telling whether that is enough. Most such extents take no bytes in the list.
-                proof = Proof::Beginning;
+                reach = Reach::Beginning;
                 break;
             }
             // In the file, in the box beside this list, or in another item, whose own extents are here too.
@@ -56,15 +56,15 @@ fn extents(list: &mut Reader<'_>, body: &[u8], own: &[u8]) -> Option<Verdict> {
                 return Some(Err(BEYOND));
             }
         }
-        if proof == Proof::Beginning {
+        if reach == Reach::Beginning {
             break;
         }
     }
-    Some(if found { Ok(proof) } else { Err(WITHOUT) })
+    Some(if found { Ok(reach) } else { Err(WITHOUT) })
 }
 
 /// Holds every chunk of every track against the body (ISO/IEC 14496-12, sections 8.7.3 to 8.7.5).
-pub fn samples(body: &[u8], moov: &[u8]) -> Verdict {
+pub fn samples(body: &[u8], moov: &[u8]) -> Result<Reach, NotWhole> {
     let (mut rest, mut found) = (moov, false);
     while let Some(track) = boxes::next(&mut rest) {
         match &track.kind {
@@ -75,11 +75,11 @@ pub fn samples(body: &[u8], moov: &[u8]) -> Verdict {
                 found |= chunks(table.ok_or(BROKEN)?, body.len() as u64).ok_or(BROKEN)??;
             }
             // Its samples come in fragments behind it, as many as there are.
-            b"mvex" => return Ok(Proof::Beginning),
+            b"mvex" => return Ok(Reach::Beginning),
             _ => {}
         }
     }
-    if found { Ok(Proof::Whole) } else { Err(WITHOUT) }
+    if found { Ok(Reach::Whole) } else { Err(WITHOUT) }
 }
 
 /// Whether the track has any samples; `None` if its tables are cut short.
@@ -120,16 +120,4 @@ fn chunks(table: &[u8], whole: u64) -> Option<Result<bool, NotWhole>> {
         }
     }
     Some(if left > 0 { Err(BROKEN) } else { Ok(any) })
-}
-
-/// Numbers one after the other, the most significant byte first.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    /// A number of up to eight bytes; none is zero.
-    fn number(&mut self, size: u64) -> Option<u64> {
-        let (number, after) = self.0.split_at_checked(usize::try_from(size).ok().filter(|size| *size <= 8)?)?;
-        self.0 = after;
-        Some(number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
-    }
 }

@@ -34,7 +34,7 @@ pub fn bmps() -> Vec<Vec<u8>> {
 #[test]
 fn a_bmp_is_whole_when_its_rows_are_there() {
     for image in bmps() {
-        assert_eq!(check(&image), Ok(Proof::Whole), "{}", image.escape_ascii());
+        assert_eq!(reach(&image), Ok(Reach::Whole), "{}", image.escape_ascii());
         let reasons: std::collections::BTreeSet<_> = (2..image.len()).map(|length| why(&image[..length])).collect();
         assert!(reasons.is_subset(&["bmp cut inside its header", "bmp without all of its rows"].into()), "{reasons:?}");
     }
@@ -47,7 +47,7 @@ fn a_bmp_that_does_not_say_where_its_rows_begin_has_them_behind_its_header() {
     for offset in [0, 7] {
         let mut image = bmps()[2].clone();
         image[10] = offset;
-        assert_eq!(check(&image), Ok(Proof::Whole));
+        assert_eq!(reach(&image), Ok(Reach::Whole));
         assert_eq!(why(&image[..image.len() - 1]), "bmp without all of its rows");
     }
 }
@@ -67,4 +67,11 @@ fn text_that_begins_like_a_bmp_is_none() {
     }
     // More than any body can hold.
     assert_eq!(why(&file(&info(40, i32::MAX, i32::MIN, 64, 0, 0), &[0; 90])), "bmp without all of its rows");
+}
+
+#[test]
+fn the_sides_of_a_bmp_are_those_of_its_header_whichever_row_comes_first() {
+    let all: Vec<_> = bmps().iter().map(|image| sides(image)).collect();
+    let expected = [(5, 2), (5, 2), (9, 2), (3, 1), (2, 2), (3, 2), (300, 2), (9, 2), (9, 2)];
+    assert_eq!(all, expected.map(|(width, height)| ("bmp", width, height)));
 }

@@ -32,7 +32,7 @@ fn gifs_that_lack_a_part_say_which() {
 fn a_gif_that_ends_or_goes_on_with_junk_where_its_trailer_should_be_is_taken_but_proves_nothing() {
     for tail in [&b""[..], b"\0", b"junk", b"\xFF", PAUSE] {
         let image = [SCREEN, PAUSE, PICTURE, PAUSE, PICTURE, tail].concat();
-        assert_eq!(check(&image), Ok(Proof::Beginning), "{}", tail.escape_ascii());
+        assert_eq!(reach(&image), Ok(Reach::Beginning), "{}", tail.escape_ascii());
     }
 }
 
@@ -42,9 +42,17 @@ fn a_gif_that_was_cut_inside_a_block_is_refused_and_between_two_blocks_it_proves
     let ends: Vec<usize> = (3..=5).map(|count| parts[..count].concat().len()).collect();
     let image = parts.concat();
     for length in 0..=image.len() {
-        let expected = ends.contains(&length).then_some(Proof::Beginning);
-        assert_eq!(check(&image[..length]).ok(), expected, "{length} bytes");
+        let expected = ends.contains(&length).then_some(Reach::Beginning);
+        assert_eq!(reach(&image[..length]).ok(), expected, "{length} bytes");
     }
+}
+
+#[test]
+fn the_sides_of_a_gif_are_those_of_its_screen() {
+    let image = |screen: &[u8]| [b"GIF89a", screen, &SCREEN[10..], PICTURE, b"\x3B"].concat();
+    assert_eq!(sides(&image(b"\x03\x01\x05\0")), ("gif", 259, 5));
+    assert_eq!(sides(&image(b"\0\0\x05\0")), ("gif", 0, 5));
+    assert_eq!(sides(&[SCREEN, PICTURE].concat()), ("gif", 1, 1));
 }
 
 pub fn any_gif() -> impl Strategy<Value = Vec<u8>> {

@@ -66,7 +66,7 @@ fn a_thumbnail_is_not_the_image() {
 fn stray_bytes_between_segments_are_allowed() {
     let padding = segment(0xE1, b"maker");
     let image = [SOI, &padding, b"\0\0\0", SOF, b"\0\0", SOS, b"\x12", EOI].concat();
-    assert_eq!(check(&image), Ok(Proof::Whole));
+    assert_eq!(reach(&image), Ok(Reach::Whole));
 }
 
 #[test]
@@ -90,12 +90,41 @@ fn jpegs_that_lack_a_part_say_which() {
 fn a_reserved_marker_is_stepped_over_in_a_scan_with_restarts_only() {
     let restarts = segment(0xDD, &[0, 4]);
     let [none, scan] = [segment(0xDD, &[0, 0]), b"\x12\xFF\xD0\x34\xFF\x4F\x56\xFF\xD1".to_vec()];
-    assert_eq!(check(&[SOI, &restarts, SOF, SOS, &scan, EOI].concat()), Ok(Proof::Whole));
-    assert_eq!(check(&[SOI, SOF, &restarts, SOS, &scan, EOI].concat()), Ok(Proof::Whole));
+    assert_eq!(reach(&[SOI, &restarts, SOF, SOS, &scan, EOI].concat()), Ok(Reach::Whole));
+    assert_eq!(reach(&[SOI, SOF, &restarts, SOS, &scan, EOI].concat()), Ok(Reach::Whole));
     for image in [[SOI, &none, SOF, SOS, &scan, EOI], [SOI, &restarts, b"\xFF\x4F", SOF, SOS, EOI]] {
         assert_eq!(why(&image.concat()), "jpeg with a reserved marker");
     }
     assert_eq!(why(&[SOI, &restarts, SOF, SOS, &scan].concat()), "jpeg without end-of-image marker");
+}
+
+/// A frame header of one component.
+fn frame(marker: u8, width: u16, height: u16) -> Vec<u8> {
+    segment(marker, &[&[8][..], &height.to_be_bytes(), &width.to_be_bytes(), &[1, 1, 0x11, 0]].concat())
+}
+
+#[test]
+fn the_sides_of_a_jpeg_are_those_of_its_first_frame_header() {
+    let app1 = segment(0xE1, &[b"Exif\0\0MM\0*".as_slice(), &small_jpeg()].concat());
+    for marker in [0xC0, 0xC1, 0xC2, 0xC3, 0xC9, 0xCF] {
+        let image = [SOI, &app1, &frame(marker, 1000, 2), SOS, b"\x12", EOI].concat();
+        assert_eq!(sides(&image), ("jpeg", 1000, 2), "{marker:x}");
+        // Of the pictures of a camera that writes several, the first is shown.
+        assert_eq!(sides(&[image, small_jpeg()].concat()), ("jpeg", 1000, 2));
+    }
+    let twice = [SOI, &frame(0xC0, 7, 5), &frame(0xC0, 9, 9), SOS, EOI].concat();
+    assert_eq!(sides(&twice), ("jpeg", 7, 5));
+}
+
+#[test]
+fn a_jpeg_may_tell_its_height_behind_its_first_scan_or_not_at_all() {
+    let image = |height, lines: &[u8]| [SOI, &frame(0xC0, 7, height), SOS, b"\x12", lines, EOI].concat();
+    let lines = segment(0xDC, &[1, 4]);
+    assert_eq!(sides(&image(0, &lines)), ("jpeg", 7, 260));
+    assert_eq!(sides(&image(3, &lines)), ("jpeg", 7, 3));
+    assert_eq!(sides(&image(0, b"")), ("jpeg", 7, 0));
+    assert_eq!(sides(&image(0, b"\xFF\xDC\0\x03\x09")), ("jpeg", 7, 0));
+    assert_eq!(sides(&[SOI, b"\xFF\xC0\0\x02", SOS, EOI].concat()), ("jpeg", 0, 0));
 }
 
 /// Entropy-coded bytes as an encoder writes them: every FF is stuffed.

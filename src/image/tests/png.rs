@@ -80,7 +80,7 @@ fn a_png_whose_rows_were_cut_but_not_its_chunks_is_refused() {
     let header = header(59, 4, [8, 0, 0]);
     for level in [0, 1, 9] {
         let pixels = packed(&rows, level);
-        assert_eq!(check(&png(&header, &pixels)), Ok(Proof::Whole), "level {level}");
+        assert_eq!(reach(&png(&header, &pixels)), Ok(Reach::Whole), "level {level}");
         // The checksum of the stream and the bits that end its last block can go: every row is there without them.
         for length in 0..pixels.len() - 8 {
             assert_eq!(why(&png(&header, &pixels[..length])), "png without all of its rows", "level {level}, {length}");
@@ -104,9 +104,9 @@ fn rows_are_counted_for_every_kind_of_pixel_and_both_ways_of_interlacing() {
         ([1, 3, 1], 2 + 2 + 2 + 2 + 2 * 2 + 2),
     ];
     for (kind, size) in cases {
-        let of = |size: usize| check(&png(&header(5, 3, kind), &packed(&vec![0; size], 6)));
-        assert_eq!(of(size), Ok(Proof::Whole), "{kind:?}");
-        assert_eq!(of(size + 1), Ok(Proof::Whole), "{kind:?}");
+        let of = |size: usize| reach(&png(&header(5, 3, kind), &packed(&vec![0; size], 6)));
+        assert_eq!(of(size), Ok(Reach::Whole), "{kind:?}");
+        assert_eq!(of(size + 1), Ok(Reach::Whole), "{kind:?}");
         assert_eq!(of(size - 1), Err(NotWhole("png without all of its rows")), "{kind:?}");
     }
     for impossible in
@@ -116,6 +116,13 @@ fn rows_are_counted_for_every_kind_of_pixel_and_both_ways_of_interlacing() {
     }
     // More than any body can hold, and more than fits into 64 bits.
     assert_eq!(why(&png(&header(u32::MAX, u32::MAX, [16, 6, 1]), &packed(&[0; 9], 6))), "png without all of its rows");
+}
+
+#[test]
+fn the_sides_of_a_png_are_those_of_its_header() {
+    assert_eq!(sides(&small_png()), ("png", 5, 3));
+    let interlaced = png(&header(70_000, 1, [1, 0, 1]), &packed(&[0; 20_000], 6));
+    assert_eq!(sides(&interlaced), ("png", 70_000, 1));
 }
 
 pub fn any_png() -> impl Strategy<Value = Vec<u8>> {

@@ -59,7 +59,7 @@ pub fn tiffs() -> Vec<Vec<u8>> {
 #[test]
 fn a_tiff_is_whole_when_its_strips_or_tiles_are_there() {
     for image in tiffs() {
-        assert_eq!(check(&image), Ok(Proof::Whole), "{}", image.escape_ascii());
+        assert_eq!(reach(&image), Ok(Reach::Whole), "{}", image.escape_ascii());
         for length in 4..image.len() {
             assert!(why(&image[..length]).starts_with("tiff cut"), "{length} of {}", image.escape_ascii());
         }
@@ -80,7 +80,7 @@ fn a_tiff_of_nothing_but_its_header_is_refused() {
 #[test]
 fn a_tiff_that_does_not_say_how_long_its_strips_are_proves_nothing() {
     let image = file(true, false, &[(273, 4, &[26])], b"strip");
-    assert_eq!(check(&image), Ok(Proof::Beginning));
+    assert_eq!(reach(&image), Ok(Reach::Beginning));
     assert_eq!(why(&image[..26]), "tiff cut inside its picture");
 }
 
@@ -89,7 +89,7 @@ fn a_tiff_whose_last_values_or_directories_are_missing_is_refused() {
     // The strip is there, but what an entry names behind it is not.
     let entries: [(usize, usize, &[usize]); 3] = [(273, 4, &[50]), (279, 4, &[4]), (700, 4, &[7; 9])];
     let image = file(true, false, &entries, b"");
-    assert_eq!(check(&image), Ok(Proof::Whole));
+    assert_eq!(reach(&image), Ok(Reach::Whole));
     assert_eq!(why(&image[..image.len() - 1]), "tiff cut inside a directory");
     // There is another page, but where?
     let mut pages = tiffs().remove(0);
@@ -103,9 +103,27 @@ fn directories_that_go_in_circles_end() {
     let mut image = tiffs().remove(0);
     let next = 10 + 3 * 12;
     image[next] = 8;
-    assert_eq!(check(&image), Ok(Proof::Beginning));
+    assert_eq!(reach(&image), Ok(Reach::Beginning));
     let mut image = file(false, false, &[(256, 2, &[9])], b"");
     let next = image.len() - 1;
     image[next] = 8;
     assert_eq!(why(&image), "tiff with directories without end");
+}
+
+#[test]
+fn the_sides_of_a_tiff_are_those_of_the_first_directory_that_has_a_picture() {
+    let strip = |big| (273, if big { 8 } else { 4 }, &[8][..]);
+    for (little, big, size) in [(true, false, 2), (false, false, 4), (true, true, 8), (false, true, 2)] {
+        let image = file(little, big, &[(256, size, &[300]), (257, size, &[5]), (256, size, &[9]), strip(big)], b"");
+        assert_eq!(sides(&image), ("tiff", 300, 5));
+    }
+    // None, of no number, of two, and longer than any.
+    assert_eq!(sides(&file(true, false, &[(257, 4, &[5]), strip(false)], b"")), ("tiff", 0, 5));
+    assert_eq!(sides(&file(true, false, &[(256, 2, &[]), (257, 2, &[5, 5]), strip(false)], b"")), ("tiff", 0, 0));
+    assert_eq!(sides(&file(true, true, &[(256, 8, &[1 << 32]), (257, 8, &[7]), strip(true)], b"")), ("tiff", 0, 7));
+    // A directory of sides alone comes first.
+    let picture = file(true, false, &[(256, 2, &[300]), (257, 2, &[5]), strip(false)], b"");
+    let mut pages = file(true, false, &[(256, 2, &[9])], &picture[8..]);
+    pages[22] = 26;
+    assert_eq!(sides(&pages), ("tiff", 300, 5));
 }

@@ -93,7 +93,7 @@ fn a_picture_that_runs_past_what_the_webp_declares_is_refused_wherever_it_is() {
 fn bad_chunks_behind_the_picture_of_a_webp_are_forgiven() {
     for picture in [chunk(*b"VP8 ", LOSSY), frame(&chunk(*b"VP8L", LOSSLESS))] {
         for bad in [&b"EXIF\xFF\xFF\xFF\xFFcut"[..], b"EX", b"\0\0\0\0\0\0\0\0", b"XMP \x40\0\0\0"] {
-            assert_eq!(check(&riff(&[&extended(), &picture, bad])), Ok(Proof::Whole), "{}", bad.escape_ascii());
+            assert_eq!(reach(&riff(&[&extended(), &picture, bad])), Ok(Reach::Whole), "{}", bad.escape_ascii());
         }
     }
 }
@@ -120,6 +120,22 @@ fn a_picture_that_no_decoder_takes_is_no_webp() {
     for picture in [change(LOSSLESS, 0, 0), change(LOSSLESS, 4, 0x20), LOSSLESS[..4].to_vec()] {
         assert_eq!(why(&riff(&[&extended(), &chunk(*b"VP8L", &picture)])), "webp with an impossible picture");
     }
+}
+
+#[test]
+fn the_sides_of_a_webp_are_those_of_its_canvas_or_of_its_picture() {
+    // 16383 is the longest side; above it are two bits of scaling.
+    let lossy = chunk(*b"VP8 ", b"\x70\0\0\x9D\x01\x2A\xFF\x7F\x03\x81abc");
+    assert_eq!(sides(&riff(&[&lossy])), ("webp", 16383, 259));
+    // The lower fourteen bits are 300 less one, the upper ones 4097 less one, and then one of transparency.
+    let lossless: u32 = 1 << 28 | 4096 << 14 | 299;
+    let lossless = chunk(*b"VP8L", &[b"\x2F", &lossless.to_le_bytes()[..], b"\x12\x34"].concat());
+    assert_eq!(sides(&riff(&[&lossless])), ("webp", 300, 4097));
+    let canvas = chunk(*b"VP8X", b"\x02\0\0\0\0\0\x01\x04\0\0");
+    for picture in [&lossy, &lossless, &frame(&lossy)] {
+        assert_eq!(sides(&riff(&[&canvas, picture])), ("webp", 65_537, 5));
+    }
+    assert_eq!(sides(&riff(&[&chunk(*b"VP8X", b"\x02\0"), &lossy])), ("webp", 0, 0));
 }
 
 pub fn any_webp() -> impl Strategy<Value = Vec<u8>> {

@@ -1,0 +1,83 @@
+//! What counts as a good body, from the origin or on disk, and what a good one tells of itself.
+
+use crate::facts::{Facts, Proof, Sha256};
+use crate::failure::{Failure, Kind};
+use crate::image::{self, Reach, Seen};
+use crate::origin::Framing;
+
+/// What counts as a good body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// A whole image.
+    Image,
+    /// Whatever was delivered whole.
+    Any,
+}
+
+impl Expect {
+    /// The word on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Any => "any",
+        }
+    }
+
+    /// Whether a file on disk with this content is good, where the warehouse claims it.
+    ///
+    /// # Errors
+    /// Says in words why not.
+    pub fn check(self, body: &[u8]) -> Result<(), &'static str> {
+        match self {
+            _ if body.is_empty() => Err("empty"),
+            Self::Any => Ok(()),
+            Self::Image => image::check(body).map(drop).map_err(|why| why.0),
+        }
+    }
+
+    /// Whether a body that the origin delivered is good, and what image it is, if any.
+    pub(super) fn judge(self, body: &[u8], framing: Framing) -> Result<Option<Seen>, Failure> {
+        let judged = match (image::check(body), framing) {
+            (Ok(seen), Framing::Complete) => Ok(Some(seen)),
+            (Err(_), Framing::Complete) if self == Self::Any && !body.is_empty() => Ok(None),
+            (Err(why), Framing::Complete) => Err((Kind::NotAnImage, why.0)),
+            // Only its own end can prove that nothing was cut off.
+            (Ok(seen), Framing::CloseDelimited) if seen.reach == Reach::Whole => Ok(Some(seen)),
+            (Ok(_), Framing::CloseDelimited) => {
+                Err((Kind::Truncated, "nothing but the connection's end says that it is whole"))
+            }
+            (Err(why), Framing::CloseDelimited) => Err((Kind::Truncated, why.0)),
+        };
+        judged.map_err(|(kind, why)| Failure::new(kind, why).with_status(200))
+    }
+}
+
+/// The image in a file that no row claims, if it may be taken for what the origin has.
+///
+/// Nobody knows whether it is durable, so its own bytes must prove that it is whole, whatever is expected. A power cut
+/// leaves files as long as they should be, with zeros where bytes did not reach the disk, at least a sector of them. Some
+/// pictures do end in so many zeros; they are fetched once more than they need be.
+#[must_use]
+pub fn proves_itself(body: &[u8]) -> Option<Seen> {
+    const SECTOR: usize = 512;
+    if body.ends_with(&[0; SECTOR]) {
+        return None;
+    }
+    image::check(body).ok().filter(|seen| seen.reach == Reach::Whole)
+}
+
+/// What a body tells of itself, of which this image was seen.
+#[must_use]
+pub fn facts(body: &[u8], seen: Option<Seen>, sha256: Option<Sha256>) -> Facts {
+    let whole = seen.is_some_and(|seen| seen.reach == Reach::Whole);
+    Facts {
+        bytes: body.len() as u64,
+        format: seen.map(|seen| seen.format.into()),
+        width: seen.and_then(|seen| seen.width),
+        height: seen.and_then(|seen| seen.height),
+        sha256,
+        proof: Some(if whole { Proof::Structure } else { Proof::Length }),
+        ..Facts::default()
+    }
+}
