@@ -7,15 +7,14 @@
 mod crew;
 mod ending;
 mod ledger;
-mod memory;
 pub mod pace;
 mod policy;
 mod rate;
-mod retry;
 mod settle;
 pub mod stop;
 mod terms;
 mod throttle;
+mod waiting;
 mod winding;
 pub mod worker;
 
@@ -34,9 +33,9 @@ use crate::tally::Tally;
 
 use crew::Crew;
 use ending::Early;
-use memory::Waiting;
 use policy::Policy;
 use stop::Stop;
+use waiting::Waiting;
 use worker::work;
 
 pub use ledger::{Closing, Ledger, Supply};

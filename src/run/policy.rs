@@ -5,6 +5,8 @@
 //! counted like any other. If [`ROW`] of them come in a row, each from an image that has not failed beside others that
 //! went well, it was the origin's: nobody is charged, all pause, and one probes.
 
+pub(super) mod retry;
+
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::failure::{Failure, Kind};
 
-use super::retry::{self, Verdict};
 use crate::outcome::{Attempt, Job};
 
 use super::Course;
 use super::ending::Early;
-use super::memory::Waiting;
+use super::policy::retry::{self, Verdict};
 use super::policy::{Charge, TooMany, Turn};
+use super::waiting::Waiting;
 
 impl Course<'_> {
     /// Decides what an attempt means.
