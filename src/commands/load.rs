@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::error::{ExitCode, Result};
-use crate::store::Making;
 use crate::terminal::{LoadSummary, print_notice, show};
 use crate::warehouse::{self, HasHeader, Source};
 

@@ -7,7 +7,6 @@
 mod durable;
 mod layout;
 mod look;
-mod making;
 mod names;
 mod own;
 
@@ -25,7 +24,6 @@ use crate::guid::Guid;
 
 pub use layout::Layout;
 pub use look::{Look, read, walk};
-pub use making::Making;
 use names::Names;
 use own::{OwnFolder, RunFolder};
 

@@ -14,8 +14,8 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, ExitCode, Result};
 
-use super::own::LOCK;
-
+/// What its lock is called.
+const LOCK: &str = "lock";
 /// How long to wait before looking again whether the other one is ready.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
