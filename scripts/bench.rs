@@ -2,6 +2,7 @@
 //! of ten thousand, a million and ten million rows. `cargo bench` prints medians; `cargo bench -- ROWS…` takes other tables.
 #![allow(dead_code, reason = "of the pictures only some are wanted")]
 
+#[path = "../tests/support/pictures.rs"]
 mod pictures;
 
 use std::error::Error;

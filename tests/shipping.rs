@@ -1,7 +1,7 @@
 //! What ships with the program, and what the program asks of the system under it: one file, its page, its
 //! completions, its unit, its example scripts, and whatever environment it is started in.
 
-#[path = "support/docs.rs"]
+#[path = "../scripts/docs.rs"]
 mod docs;
 
 use crate::support::env::skipped;
