@@ -9,7 +9,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::machine;
 use crate::manifest::{RunManifest, Status, new_run_id};
 use crate::run::{self, Watch};
-use crate::store::{self, Share};
+use crate::store::Share;
 use crate::tally::Tally;
 use crate::terminal::{FetchReport, grouped, left_alone, show};
 use crate::text::shown;
@@ -80,7 +80,7 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
         print_plan(&config, pending, expected, first, &alone, args.json)?;
         return Ok(ExitCode::Done);
     }
-    session.progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
+    session.list_failed(&config)?;
     let manifest = manifest(&run_id, &config);
     if expected == 0 {
         let tally = Tally { pending, ..Tally::default() };

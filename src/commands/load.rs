@@ -8,6 +8,7 @@ use crate::error::{ExitCode, Result};
 use crate::terminal::{LoadSummary, print_notice, show};
 use crate::warehouse::{self, HasHeader, Source};
 
+use super::making::Making;
 use super::options::{WarehouseArgs, WarehouseConfig};
 
 /// What `-h` begins with.

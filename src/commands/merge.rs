@@ -17,7 +17,7 @@ use crate::line::{Arrival, parse};
 use crate::machine;
 use crate::manifest::{Ending, RunManifest, Status, new_run_id};
 use crate::outcome::Outcome;
-use crate::store::{self, Layout};
+use crate::store::Layout;
 use crate::tally::Tally;
 use crate::terminal::{self, MergeReport};
 use crate::warehouse::{Effort, Merged, RunsTable, Shape, Warehouse};
@@ -265,7 +265,7 @@ impl Text {
     fn open(source: &Path) -> Result<Self> {
         // A pipe, standard input or not, can be read only once.
         let stream = source == Path::new("-") || std::fs::metadata(source).is_ok_and(|found| !found.is_file());
-        let spool = || store::spool(&mut *input::source(source)?);
+        let spool = || input::spool(&mut *input::source(source)?);
         let spooled = stream.then(spool).transpose();
         let spooled = spooled.map_err(|cause| Error::new("merge", source.display(), cause))?;
         Ok(Self { source: source.to_owned(), spooled, lines: None })

@@ -8,7 +8,7 @@ use crate::books::StreamLedger;
 use crate::error::{ExitCode, Result};
 use crate::manifest::new_run_id;
 use crate::run;
-use crate::store::{self, Share};
+use crate::store::Share;
 use crate::terminal::{grouped, print};
 
 use super::options::{FetchConfig, OriginArgs, Origins};
@@ -45,7 +45,7 @@ pub fn pipe(args: PipeArgs, origins: Origins) -> Result<ExitCode> {
     let mut session = Session::open(&config)?;
     let run_id = new_run_id(SystemTime::now());
     let files = session.store(&config, &run_id, Share::WithOthers)?;
-    session.progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
+    session.list_failed(&config)?;
     let mut ledger = StreamLedger::start(run_id, config.layout.clone(), config.template().cloned(), config.limit)?;
     let (tools, stop, mut progress) = session.tools(&config, files);
     let ended = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;

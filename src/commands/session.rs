@@ -1,5 +1,8 @@
 //! What `fetch` and `pipe` both open, warn about and close.
 
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, ExitCode, Result};
@@ -39,6 +42,19 @@ impl Session {
             self.progress.notice(warning);
         }
         Ok(store)
+    }
+
+    /// Makes the list that `--failed-list` names, if it does; `-` is stdout.
+    pub(super) fn list_failed(&mut self, config: &FetchConfig) -> Result<()> {
+        let Some(path) = config.failed_list.as_deref() else { return Ok(()) };
+        let list: Box<dyn Write> = if path == Path::new("-") {
+            Box::new(BufWriter::new(io::stdout()))
+        } else {
+            let made = File::create(path).map_err(|cause| Error::new("failed list", path.display(), cause))?;
+            Box::new(BufWriter::new(made))
+        };
+        self.progress.list_failed(list);
+        Ok(())
     }
 
     /// What the workers share, and the rest.
