@@ -54,7 +54,7 @@ const WRITERS: &[(&str, &[&str])] = &[
 const FLOORS: &[(&str, &[&str])] = &[
     (
         "words",
-        &["error", "facts", "failure", "guid", "line", "machine", "manifest", "outcome", "tally", "text"],
+        &["ending", "error", "facts", "failure", "guid", "line", "machine", "manifest", "outcome", "tally", "text"],
     ),
     ("image", &["image", "input"]),
     // They know nothing of each other: their constructors take the values they need.

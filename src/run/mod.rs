@@ -5,6 +5,7 @@
 //! here with its due time, and a worker never sleeps for it. Ending is hanging up.
 
 mod crew;
+#[path = "../ending.rs"]
 mod ending;
 mod ledger;
 pub mod pace;
