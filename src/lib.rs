@@ -33,7 +33,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | words | [`guid`], [`outcome`], [`facts`] (of a file that is home) and [`failure`], [`tally`], [`manifest`] (the row of a run), [`mod@line`] (an outcome as NDJSON), [`error`], [`text`] (what is foreign, shown), [`machine`] |
+//! | words | [`guid`], [`outcome`], [`facts`] (of a file that is home) and [`failure`], [`tally`], [`manifest`] (the row of a run), [`ending`] (how a run ends), [`mod@line`] (an outcome as NDJSON), [`error`], [`text`] (what is foreign, shown), [`machine`] |
 //! | pure | [`image`]: is a body a whole picture; [`input`]: lists and lines, compressed or not |
 //! | edges | [`origin`]: one attempt, alone with ureq and rustls; [`store`]: the only one that changes a destination; [`warehouse`]: alone with duckdb. They know nothing of each other. |
 //! | [`run`] | the loop, its workers, their pace, what stops it, and in `policy` all that decides; what it needs of its books is the trait [`run::Ledger`] |
@@ -42,6 +42,7 @@
 //! | [`commands`] | a file each: arguments, examples, deeds, last words; `options` that several share, the `session` of `fetch` and `pipe` |
 //! | [`cli`] | what was typed |
 
+pub mod ending;
 pub mod error;
 pub mod facts;
 pub mod failure;

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ending::Ending;
 use crate::error::{Error, Result};
 use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
-use crate::manifest::{Ending, RunManifest, Status};
+use crate::manifest::RunManifest;
 use crate::outcome::{Id, Job, Outcome};
 use crate::run::stop::Stop;
 use crate::run::{Closing, Ledger, Supply};
@@ -339,7 +340,7 @@ impl Ledger for WarehouseLedger<'_> {
         let recorded = window.record(&staged, self.span(batch), &self.shape, (&self.runs, &self.run_id), tally, early);
         if let (Err(error), Some(_)) = (&recorded, early) {
             // The batch is lost to the warehouse, its files are not; that the run has ended, and why, is still to be known.
-            let end = Ending::new(Status::Failed, Some(error.line()));
+            let end = Ending::broken(error.clone());
             // The first error is the one to report.
             let _ = window.close_run(&self.runs, &self.run_id, tally, &end);
         }
@@ -362,8 +363,7 @@ impl Ledger for WarehouseLedger<'_> {
             }
             return Ok(Closing::More);
         }
-        let end = Ending::new(tally.verdict(left).0, None);
-        window.close_run(&self.runs, &self.run_id, tally, &end)?;
+        window.close_run(&self.runs, &self.run_id, tally, &tally.ending(left))?;
         window.close()?;
         Ok(Closing::Closed { left })
     }

@@ -5,9 +5,10 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 
 use crate::books::{self, Beginning};
+use crate::ending::Ending;
 use crate::error::{Error, ExitCode, Result};
 use crate::machine;
-use crate::manifest::{RunManifest, Status, new_run_id};
+use crate::manifest::{RunManifest, new_run_id};
 use crate::run::{self, Watch};
 use crate::store::Share;
 use crate::tally::Tally;
@@ -16,7 +17,7 @@ use crate::text::shown;
 use crate::warehouse::{Effort, PendingRow, Selection, UrlSource, Warehouse};
 
 use super::options::{FetchConfig, OriginArgs, Origins, WarehouseArgs, WarehouseConfig};
-use super::session::{Session, conclude, stopped};
+use super::session::{Session, stopped};
 
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\
@@ -86,7 +87,7 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
         let tally = Tally { pending, ..Tally::default() };
         let alone = look.left_alone(&selection)?;
         look.leave(&manifest, place.lock_wait)?;
-        let report = FetchReport::new(None, Status::Complete, 0, &tally, started.elapsed());
+        let report = FetchReport::new(None, &Ending::Home, &tally, started.elapsed());
         say(&report.leaving_alone(alone), args.json, config.quiet)?;
         return Ok(ExitCode::Done);
     }
@@ -103,11 +104,11 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
     let Some(mut ledger) = look.begin(selection, beginning, &session.stop)? else { return Ok(stopped(&session.stop)) };
     let (tools, stop, mut progress) = session.tools(&config, files);
     let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
-    let ended = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
+    let (tally, ending) = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
     progress.close()?;
-    let report = FetchReport::new(Some(run_id), ended.status, ended.code.number(), &ended.tally, started.elapsed());
+    let report = FetchReport::new(Some(run_id), &ending, &tally, started.elapsed());
     say(&report, args.json, config.quiet)?;
-    conclude(ended)
+    ending.conclude()
 }
 
 /// What the row of a run says of its configuration.

@@ -11,11 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
+use crate::ending::Ending;
 use crate::error::{Error, ExitCode, Result};
 use crate::input;
 use crate::line::{Arrival, parse};
 use crate::machine;
-use crate::manifest::{Ending, RunManifest, Status, new_run_id};
+use crate::manifest::{RunManifest, new_run_id};
 use crate::outcome::Outcome;
 use crate::store::Layout;
 use crate::tally::Tally;
@@ -100,8 +101,8 @@ pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let rest = merge.apply();
     let merged = merged.and(rest);
     let end = match &merged {
-        Ok(()) => Ending::new(merge.tally.verdict(merge.report.missing > 0).0, None),
-        Err(error) => Ending::new(Status::Failed, Some(error.line())),
+        Ok(()) => merge.tally.ending(merge.report.missing > 0),
+        Err(error) => Ending::broken(error.clone()),
     };
     let closed = books.write(place.lock_wait, |window| window.close_run(&merge.runs, &run.run_id, &merge.tally, &end));
     // The first error is the one to report.

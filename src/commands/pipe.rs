@@ -12,7 +12,7 @@ use crate::store::Share;
 use crate::terminal::{grouped, print};
 
 use super::options::{FetchConfig, OriginArgs, Origins};
-use super::session::{Session, conclude};
+use super::session::Session;
 
 /// Print after so many seconds, which with what it takes is at least once a second.
 const PRINT_AFTER: f64 = 0.8;
@@ -48,7 +48,7 @@ pub fn pipe(args: PipeArgs, origins: Origins) -> Result<ExitCode> {
     session.list_failed(&config)?;
     let mut ledger = StreamLedger::start(run_id, config.layout.clone(), config.template().cloned(), config.limit)?;
     let (tools, stop, mut progress) = session.tools(&config, files);
-    let ended = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
+    let (_, ending) = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
     progress.close()?;
-    conclude(ended)
+    ending.conclude()
 }

@@ -5,11 +5,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::ending::Ending;
 use crate::error::{Error, ExitCode, Result};
 use crate::origin::Origin;
 use crate::run::pace::Pace;
-use crate::run::stop::{Reason, Stop};
-use crate::run::{Ended, Tools, Watch};
+use crate::run::stop::Stop;
+use crate::run::{Tools, Watch};
 use crate::store::{Share, Store};
 use crate::terminal::Progress;
 
@@ -66,18 +67,7 @@ impl Session {
     }
 }
 
-/// The exit code of a run, its error printed by whoever prints errors.
-pub(super) fn conclude(ended: Ended) -> Result<ExitCode> {
-    match ended.error {
-        Some(error) => Err(error),
-        None => Ok(ended.code),
-    }
-}
-
 /// Stopped before anything was begun.
 pub(super) fn stopped(stop: &Stop) -> ExitCode {
-    match stop.requested() {
-        Some(Reason::Signal(signal)) => ExitCode::Signal(signal),
-        _ => ExitCode::Partial,
-    }
+    stop.requested().map_or(ExitCode::Partial, |reason| Ending::Asked(reason).code())
 }

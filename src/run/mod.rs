@@ -5,8 +5,6 @@
 //! here with its due time, and a worker never sleeps for it. Ending is hanging up.
 
 mod crew;
-#[path = "../ending.rs"]
-mod ending;
 mod ledger;
 pub mod pace;
 mod policy;
@@ -25,22 +23,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::ending::Ending;
 use crate::error::Result;
 use crate::failure::Failure;
 use crate::guid::Guid;
-use crate::manifest::Ending;
 use crate::outcome::{How, Job, Outcome, Saved};
 use crate::tally::Tally;
 
 use crew::Crew;
-use ending::Early;
 use policy::Policy;
 use stop::Stop;
 use waiting::Waiting;
 use worker::work;
 
 pub use ledger::{Closing, Ledger, Supply};
-pub use terms::{Ended, Settings, Watch};
+pub use terms::{Settings, Watch};
 pub use worker::{Expect, Tools, proves_itself};
 
 /// The fewest and the most GUIDs in flight.
@@ -58,10 +55,10 @@ const MOST_WAITING: usize = 4096;
 /// So many outcomes may wait to be recorded before the workers do: some 70 MB.
 const MOST_UNRECORDED: usize = 400_000;
 
-/// Runs until nothing is pending, or until it has to end.
+/// Runs until nothing is pending, or until it has to end; says what it came to and how it ended.
 ///
 /// # Errors
-/// The books cannot be kept. Everything else that ends a run is in [`Ended`].
+/// The books cannot be kept. Everything else that ends a run is an [`Ending`].
 pub fn run(
     ledger: &mut dyn Ledger,
     tools: Arc<Tools>,
@@ -69,7 +66,7 @@ pub fn run(
     stop: &Stop,
     watch: &mut dyn Watch,
     pending: u64,
-) -> Result<Ended> {
+) -> Result<(Tally, Ending)> {
     let shared = Arc::clone(&tools);
     let crew = Crew::start(settings.workers, CAPACITY, move |number, jobs, attempts| {
         work(number, &shared, jobs, attempts);
@@ -91,7 +88,7 @@ pub fn run(
         exhausted: false,
         dry: false,
         left: false,
-        policy: Policy::new(settings.max_failure_rate),
+        policy: Policy::new(settings.max_failure_rate, settings.retries),
         doubtful: Vec::new(),
         early: None,
     };
@@ -125,13 +122,14 @@ struct Course<'r> {
     policy: Policy,
     /// What failed in a way that may be the origin's; at most as many as make that certain.
     doubtful: Vec<(Job, Failure)>,
-    early: Option<Early>,
+    /// How it ends before its natural end, once that is known.
+    early: Option<Ending>,
 }
 
 impl Course<'_> {
-    fn follow(mut self, mut crew: Crew, stop: &Stop) -> Result<Ended> {
+    fn follow(mut self, mut crew: Crew, stop: &Stop) -> Result<(Tally, Ending)> {
         if let Err(error) = self.drive(&mut crew, stop) {
-            self.early = Some(Early::broken(error));
+            self.early = Some(Ending::broken(error));
         }
         self.wind_down(crew, stop)
     }
@@ -144,13 +142,11 @@ impl Course<'_> {
                 drained += 1;
             }
             if let Some(reason) = stop.requested() {
-                self.early.get_or_insert(Early::Asked(reason));
+                self.early.get_or_insert(Ending::Asked(reason));
             }
-            if let Some(cause) = self.policy.gone(Instant::now()) {
-                self.early.get_or_insert_with(|| Early::Away(cause.to_owned()));
-            }
+            self.end_run(self.policy.gone(Instant::now()));
             if let Some(error) = crew.lost() {
-                self.early.get_or_insert(Early::broken(error));
+                self.early.get_or_insert(Ending::broken(error));
             }
             if self.early.is_some() {
                 return Ok(());
@@ -231,7 +227,7 @@ impl Course<'_> {
 
     fn end(&mut self, job: Job, result: std::result::Result<Saved, Failure>) {
         let found = self.policy.ended(&job, result.as_ref().err());
-        self.judge_rate(found);
+        self.end_run(found);
         // Where nothing went wrong nobody looks at the URL that the template makes.
         let url = if result.is_ok() { job.url.clone() } else { self.tools.url(&job).map(String::into_boxed_str) };
         let (attempts, spent) = (job.attempts, job.spent);

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use duckdb::params;
 use serde::Serialize;
 
+use crate::ending::Ending;
 use crate::error::Result;
-use crate::manifest::{Ending, RunManifest, is_dead};
+use crate::manifest::{RunManifest, is_dead};
 use crate::tally::Tally;
 
 use super::tables::{Name, text, type_of};
@@ -253,13 +254,13 @@ impl Window<'_> {
                 number(tally.bytes),
                 number(tally.requests),
                 number(tally.connections),
-                end.map(|end| end.status.word()),
+                end.map(|end| end.status().word()),
                 end.map(|_| now),
-                end.and_then(|end| end.error.as_deref()),
+                end.and_then(Ending::recorded_error),
                 run_id
             ],
         )?;
-        match end.and_then(|end| end.forgive_since) {
+        match end.and_then(Ending::forgive_since) {
             Some(since) => self.forgive_failures(run_id, since),
             None => Ok(()),
         }
