@@ -5,7 +5,7 @@
 //! ```text
 //!             next()               jobs (bounded)           attempts (bounded)          record()
 //!  warehouse ─────────▶ run (main) ─────────────▶ worker ×3 ──────────────────▶ run (main) ─────────▶ warehouse
-//!  (DuckDB)                 │     credit window      │ origin.attempt → store.save   │ batch → one transaction
+//!  (DuckDB)                 │        credit          │ origin.attempt → store.save   │ batch → one transaction
 //! ```
 //!
 //! Main alone touches the warehouse, because a [`warehouse::Window`] lives on its stack; the workers share the
@@ -24,8 +24,8 @@
 //!
 //! *guid*, *origin* (the HTTP side), *store* (the files), *warehouse* (the DuckDB file), *pending*, *job* (a GUID in the
 //! channel), *worker*, *attempt* (one try), *fetch* (an attempt with its retries), *save* (the file becomes visible), *outcome* (the
-//! end of a GUID's story), *failure* (transient or permanent), *batch*, *record* (batch → warehouse), *window* (GUIDs in flight; or
-//! the time in which the warehouse is open), *run*, *tally*, *manifest*.
+//! end of a GUID's story), *failure* (transient or permanent), *batch*, *record* (batch → warehouse), *window* (the time in which the
+//! warehouse is open), *credit* (GUIDs that may be in flight), *run*, *tally*, *manifest*.
 //!
 //! # The house
 //!

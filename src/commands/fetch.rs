@@ -16,7 +16,7 @@ use crate::terminal::{FetchReport, grouped, left_alone, show};
 use crate::text::shown;
 use crate::warehouse::{Effort, PendingRow, Selection, UrlSource, Warehouse};
 
-use super::options::{FetchConfig, OriginArgs, Origins, WarehouseArgs, WarehouseConfig};
+use super::options::{FetchConfig, OriginArgs, Typed, WarehouseArgs, WarehouseConfig};
 use super::session::{Session, stopped};
 
 /// What `-h` begins with.
@@ -54,10 +54,10 @@ pub struct FetchArgs {
 ///
 /// # Errors
 /// Whatever kept it from its end.
-pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
+pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
     let place = WarehouseConfig::new(args.warehouse)?;
-    let config = FetchConfig::new(args.origin, args.url_column, origins, 10.0)?;
+    let config = FetchConfig::new(args.origin, args.url_column, typed, 10.0)?;
     if config.urls == UrlSource::None {
         return Err(Error::usage("--url", "it is required, unless --url-column is given")
             .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'"));

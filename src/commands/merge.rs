@@ -64,7 +64,7 @@ pub struct MergeArgs {
 pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
-    let claims = Claims::new(args.layout, &books, place.lock_wait)?;
+    let proof = Proof::new(args.layout, &books, place.lock_wait)?;
     let run = RunManifest {
         run_id: new_run_id(SystemTime::now()),
         started_at: SystemTime::now(),
@@ -90,7 +90,7 @@ pub fn merge(args: MergeArgs) -> Result<ExitCode> {
         books: &books,
         runs,
         shape,
-        claims,
+        proof,
         lock_wait: place.lock_wait,
         tally: Tally::default(),
         report: MergeReport { run_id: run.run_id.clone(), ..MergeReport::default() },
@@ -116,7 +116,7 @@ struct Merge<'m> {
     books: &'m Warehouse,
     runs: RunsTable,
     shape: Shape,
-    claims: Claims,
+    proof: Proof,
     lock_wait: Duration,
     tally: Tally,
     report: MergeReport,
@@ -140,7 +140,7 @@ impl Merge<'_> {
         text.each(|_, line| {
             let Some(arrival) = line else { return Ok(()) };
             self.report.lines += 1;
-            if !self.claims.are_true(&arrival) {
+            if !self.proof.is_given(&arrival) {
                 self.report.missing += 1;
                 return Ok(());
             }
@@ -168,7 +168,7 @@ impl Merge<'_> {
 }
 
 /// Whether the files that outcomes speak of are looked for, and where.
-enum Claims {
+enum Proof {
     /// The shards' word is taken.
     Taken,
     /// In a destination whose layout is known.
@@ -177,7 +177,7 @@ enum Claims {
     CheckedAsSaid(PathBuf),
 }
 
-impl Claims {
+impl Proof {
     fn new(args: LayoutArgs, books: &Warehouse, lock_wait: Duration) -> Result<Self> {
         let Some(dest) = args.dest.clone() else { return Ok(Self::Taken) };
         let last = books.read(lock_wait, |window| window.last_destination())?;
@@ -187,7 +187,7 @@ impl Claims {
         Ok(Self::Checked(layout_like(args, last.as_ref())?.0))
     }
 
-    fn are_true(&self, arrival: &Arrival) -> bool {
+    fn is_given(&self, arrival: &Arrival) -> bool {
         let Some(guid) = arrival.outcome.id.guid() else { return arrival.outcome.result.is_err() };
         if arrival.outcome.result.is_err() {
             return true;

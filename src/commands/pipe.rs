@@ -11,7 +11,7 @@ use crate::run;
 use crate::store::Share;
 use crate::terminal::{grouped, print};
 
-use super::options::{FetchConfig, OriginArgs, Origins};
+use super::options::{FetchConfig, OriginArgs, Typed};
 use super::session::Session;
 
 /// Print after so many seconds, which with what it takes is at least once a second.
@@ -35,8 +35,8 @@ pub struct PipeArgs {
 ///
 /// # Errors
 /// Whatever kept it from its end.
-pub fn pipe(args: PipeArgs, origins: Origins) -> Result<ExitCode> {
-    let config = FetchConfig::new(args.origin, None, origins, PRINT_AFTER)?;
+pub fn pipe(args: PipeArgs, typed: Typed) -> Result<ExitCode> {
+    let config = FetchConfig::new(args.origin, None, typed, PRINT_AFTER)?;
     if config.dry_run {
         let count = StreamLedger::count()?.min(config.limit.unwrap_or(u64::MAX));
         print(&format!("would fetch {} images\n", grouped(count)))?;

@@ -1,6 +1,6 @@
 //! The run: hands out jobs, takes attempts back, records batches, and knows when it is over.
 //!
-//! Main sends a window of GUIDs ahead and one more for each that comes back. Both channels hold that window, so
+//! Main sends some GUIDs ahead, its credit, and one more for each that comes back. Both channels hold that many, so
 //! nothing is unbounded and nobody blocks: the workers have work while a batch is recorded. A GUID in back-off waits
 //! here with its due time, and a worker never sleeps for it. Ending is hanging up.
 
@@ -41,8 +41,8 @@ pub use terms::{Settings, Watch};
 pub use worker::{Expect, Tools, proves_itself};
 
 /// The fewest and the most GUIDs in flight.
-const WINDOW: (u64, u64) = (256, 4096);
-/// So many each channel holds: more than the window, so that nobody blocks.
+const IN_FLIGHT: (u64, u64) = (256, 4096);
+/// So many each channel holds: more than may be in flight, so that nobody blocks.
 const CAPACITY: usize = 4096;
 /// How long the workers should have work without being sent any: longer than a window on a large warehouse.
 const AHEAD_SECONDS: f64 = 2.0;
@@ -84,7 +84,7 @@ pub fn run(
         waiting: BinaryHeap::new(),
         sequence: 0,
         in_flight: 0,
-        window: 0,
+        most_in_flight: 0,
         exhausted: false,
         dry: false,
         left: false,
@@ -112,7 +112,7 @@ struct Course<'r> {
     sequence: u64,
     in_flight: u64,
     /// So many may be in flight.
-    window: u64,
+    most_in_flight: u64,
     /// The ledger has nothing more.
     exhausted: bool,
     /// The ledger has nothing before it is opened again.
@@ -175,7 +175,7 @@ impl Course<'_> {
         }
     }
 
-    /// Fills the window: first with what is due again, then with what is new.
+    /// Sends as many as may be in flight: first what is due again, then what is new.
     fn hand_out(&mut self, crew: &Crew) -> Result<()> {
         #[expect(
             clippy::cast_precision_loss,
@@ -188,9 +188,10 @@ impl Course<'_> {
         // have shown it.
         let home = self.tally.fetched + self.tally.reused > 0;
         let workers = self.settings.workers as u64;
-        self.window = if home { ahead.clamp(WINDOW.0, WINDOW.1) } else { workers.min(self.policy.most_in_flight()) };
+        self.most_in_flight =
+            if home { ahead.clamp(IN_FLIGHT.0, IN_FLIGHT.1) } else { workers.min(self.policy.most_in_flight()) };
         let now = Instant::now();
-        while self.in_flight < self.window {
+        while self.in_flight < self.most_in_flight {
             let job = match self.waiting.peek() {
                 Some(Reverse(first)) if first.due <= now => self.waiting.pop().map(|Reverse(first)| first.job),
                 // An origin that fails everybody is not asked for ever more.
@@ -199,7 +200,7 @@ impl Course<'_> {
             };
             let (Some(mut job), Some(jobs)) = (job, &crew.jobs) else { break };
             job.place.get_or_insert_with(|| self.policy.begin());
-            // The channel holds more than the window, so that this never blocks.
+            // The channel holds more than may be in flight, so that this never blocks.
             if jobs.send(job).is_err() {
                 break;
             }
@@ -307,7 +308,7 @@ impl Course<'_> {
         }
         let mut limit = Duration::from_millis(50);
         // What is due is of no use before there is room for it, and then an attempt has come.
-        if let Some(Reverse(first)) = self.waiting.peek().filter(|_| self.in_flight < self.window) {
+        if let Some(Reverse(first)) = self.waiting.peek().filter(|_| self.in_flight < self.most_in_flight) {
             limit = limit.min(first.due.saturating_duration_since(Instant::now()));
         }
         if let Ok(attempt) = crew.attempts.recv_timeout(limit) {
