@@ -154,10 +154,8 @@ fn usage(error: &clap::Error) -> Error {
     let message = parts.next().unwrap_or_default();
     // clap's guess at what was meant.
     let tip = parts.find(|tip| tip.contains(" exists")).map(|tip| format!("{tip}; ")).unwrap_or_default();
-    let names = ["fetch", "status", "load", "verify", "pending", "pipe", "merge"];
     // Not `args`, which panics at what is no UTF-8.
-    let first = std::env::args_os().nth(1);
-    let command = names.iter().find(|name| first.as_ref().is_some_and(|first| first == **name));
-    let command = command.map(|name| format!(" {name}")).unwrap_or_default();
+    let first = std::env::args_os().nth(1).filter(|first| Cli::command().find_subcommand(first).is_some());
+    let command = first.map(|name| format!(" {}", name.display())).unwrap_or_default();
     Error::usage(format!("toller{command}"), message).with_way_out(format!("{tip}see toller{command} --help"))
 }
