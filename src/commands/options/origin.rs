@@ -185,10 +185,7 @@ impl FetchConfig {
     pub fn new(args: OriginArgs, url_column: Option<String>, typed: Typed, batch_seconds: f64) -> Result<Self> {
         let mut warnings = Vec::new();
         let urls = urls(args.url, url_column, typed, &mut warnings)?;
-        let template = match &urls {
-            UrlSource::Template(template) => Some(template.clone()),
-            _ => None,
-        };
+        let template = if let UrlSource::Template(template) = &urls { Some(template.clone()) } else { None };
         let extension = match args.extension {
             Some(given) => extension(&given)?,
             None => extension_of(&urls, args.expect, &mut warnings),
