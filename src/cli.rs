@@ -3,7 +3,7 @@
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::options::Origins;
+use crate::commands::options::Typed;
 use crate::commands::{fetch, load, merge, pending, pipe, status, verify};
 use crate::error::{Error, ExitCode, Result};
 use crate::run::stop::survive_file_limits;
@@ -97,19 +97,19 @@ pub fn command() -> clap::Command {
 }
 
 impl Command {
-    /// Carries it out; `origins` says which of its values were typed.
+    /// Carries it out; `typed` says which of its values were.
     ///
     /// # Errors
     /// Whatever kept it from its end.
-    pub fn carry_out(self, origins: Origins) -> Result<ExitCode> {
+    pub fn carry_out(self, typed: Typed) -> Result<ExitCode> {
         survive_file_limits().map_err(|cause| Error::new("start", "signals", cause))?;
         match self {
-            Self::Fetch(args) => fetch::fetch(*args, origins),
+            Self::Fetch(args) => fetch::fetch(*args, typed),
             Self::Status(args) => status::status(*args),
             Self::Load(args) => load::load(*args),
             Self::Verify(args) => verify::verify(*args),
             Self::Pending(args) => pending::pending(*args),
-            Self::Pipe(args) => pipe::pipe(*args, origins),
+            Self::Pipe(args) => pipe::pipe(*args, typed),
             Self::Merge(args) => merge::merge(*args),
         }
     }
@@ -119,7 +119,7 @@ impl Command {
 #[derive(Debug)]
 pub enum Parsed {
     /// A command to carry out, and where some of its values came from.
-    Command(Command, Origins),
+    Command(Command, Typed),
     /// Help or version, to be printed.
     Text(String),
 }
@@ -134,15 +134,14 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Parse
         Err(error) if !error.use_stderr() => return Ok(Parsed::Text(error.render().to_string())),
         Err(error) => return Err(usage(&error)),
     };
-    let typed = |name: &str| {
+    let is_typed = |name: &str| {
         let (_, sub) = matches.subcommand()?;
         let source = sub.try_contains_id(name).ok().filter(|there| *there).and_then(|_| sub.value_source(name))?;
         Some(source == clap::parser::ValueSource::CommandLine)
     };
-    let origins =
-        Origins { url_typed: typed("url").unwrap_or(false), url_column_typed: typed("url_column").unwrap_or(false) };
+    let typed = Typed { url: is_typed("url").unwrap_or(false), url_column: is_typed("url_column").unwrap_or(false) };
     let cli = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
-    Ok(Parsed::Command(cli.command, origins))
+    Ok(Parsed::Command(cli.command, typed))
 }
 
 /// clap's message in one line, and where to look.
@@ -155,10 +154,8 @@ fn usage(error: &clap::Error) -> Error {
     let message = parts.next().unwrap_or_default();
     // clap's guess at what was meant.
     let tip = parts.find(|tip| tip.contains(" exists")).map(|tip| format!("{tip}; ")).unwrap_or_default();
-    let names = ["fetch", "status", "load", "verify", "pending", "pipe", "merge"];
     // Not `args`, which panics at what is no UTF-8.
-    let first = std::env::args_os().nth(1);
-    let command = names.iter().find(|name| first.as_ref().is_some_and(|first| first == **name));
-    let command = command.map(|name| format!(" {name}")).unwrap_or_default();
+    let first = std::env::args_os().nth(1).filter(|first| Cli::command().find_subcommand(first).is_some());
+    let command = first.map(|name| format!(" {}", name.display())).unwrap_or_default();
     Error::usage(format!("toller{command}"), message).with_way_out(format!("{tip}see toller{command} --help"))
 }

@@ -5,86 +5,93 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The stable vocabulary of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// 404 or 410.
-    NotFound,
-    /// 401 or 403.
-    Forbidden,
-    /// 429.
-    RateLimited,
-    /// 5xx.
-    ServerError,
-    /// Any other status but 200.
-    HttpStatus,
-    /// Too many, a loop, to http, or to nowhere.
-    Redirect,
-    /// The name was not found.
-    Dns,
-    /// Refused, unreachable, a proxy that refuses, or closed before a whole response head.
-    Connect,
-    /// The handshake or the certificate.
-    Tls,
-    /// Not HTTP, or heads beyond all bounds.
-    Protocol,
-    /// The attempt's time was over.
-    Timeout,
-    /// Ended inside the body, or not proved whole.
-    Truncated,
-    /// Over the limit.
-    TooLarge,
-    /// No bytes.
-    Empty,
-    /// Delivered whole, but not a whole image.
-    NotAnImage,
-    /// Not the bytes that the origin declared.
-    DigestMismatch,
-    /// A picture that stands for one that is not there.
-    Placeholder,
-    /// Refused before any request.
-    BadGuid,
-    /// Refused before any request.
-    BadUrl,
-    /// The file could not be written.
-    Disk,
+/// The vocabulary, a row for each kind: what it stands for, its name in Rust, in tables and in JSON, and whether the same
+/// request may succeed later.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident $name:literal $lasting:ident,)*) => {
+        /// The stable vocabulary of failures.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl Kind {
+            const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// The name that tables and JSON use.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                self.row().0
+            }
+
+            fn row(self) -> (&'static str, Lasting) {
+                match self {
+                    $(Self::$kind => ($name, Lasting::$lasting),)*
+                }
+            }
+        }
+    };
 }
 
-/// Every kind with the name that tables and JSON use.
-const NAMES: [(Kind, &str); 20] = [
-    (Kind::NotFound, "not_found"),
-    (Kind::Forbidden, "forbidden"),
-    (Kind::RateLimited, "rate_limited"),
-    (Kind::ServerError, "server_error"),
-    (Kind::HttpStatus, "http_status"),
-    (Kind::Redirect, "redirect"),
-    (Kind::Dns, "dns"),
-    (Kind::Connect, "connect"),
-    (Kind::Tls, "tls"),
-    (Kind::Protocol, "protocol"),
-    (Kind::Timeout, "timeout"),
-    (Kind::Truncated, "truncated"),
-    (Kind::TooLarge, "too_large"),
-    (Kind::Empty, "empty"),
-    (Kind::NotAnImage, "not_an_image"),
-    (Kind::DigestMismatch, "digest_mismatch"),
-    (Kind::Placeholder, "placeholder"),
-    (Kind::BadGuid, "bad_guid"),
-    (Kind::BadUrl, "bad_url"),
-    (Kind::Disk, "disk"),
-];
+/// Whether a failure lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lasting {
+    /// The same request will fail again.
+    Permanent,
+    /// It may succeed later.
+    Transient,
+    /// That depends on the status.
+    ByStatus,
+}
+
+kinds! {
+    /// 404 or 410.
+    NotFound "not_found" Permanent,
+    /// 401 or 403.
+    Forbidden "forbidden" Permanent,
+    /// 429.
+    RateLimited "rate_limited" Transient,
+    /// 5xx.
+    ServerError "server_error" Transient,
+    /// Any other status but 200.
+    HttpStatus "http_status" ByStatus,
+    /// Too many, a loop, to http, or to nowhere.
+    Redirect "redirect" Permanent,
+    /// The name was not found.
+    Dns "dns" Transient,
+    /// Refused, unreachable, a proxy that refuses, or closed before a whole response head.
+    Connect "connect" Transient,
+    /// The handshake or the certificate.
+    Tls "tls" Transient,
+    /// Not HTTP, or heads beyond all bounds.
+    Protocol "protocol" Transient,
+    /// The attempt's time was over.
+    Timeout "timeout" Transient,
+    /// Ended inside the body, or not proved whole.
+    Truncated "truncated" Transient,
+    /// Over the limit.
+    TooLarge "too_large" Permanent,
+    /// No bytes.
+    Empty "empty" Permanent,
+    /// Delivered whole, but not a whole image.
+    NotAnImage "not_an_image" Permanent,
+    /// Not the bytes that the origin declared.
+    DigestMismatch "digest_mismatch" Transient,
+    /// A picture that stands for one that is not there.
+    Placeholder "placeholder" Permanent,
+    /// Refused before any request.
+    BadGuid "bad_guid" Permanent,
+    /// Refused before any request.
+    BadUrl "bad_url" Permanent,
+    /// The file could not be written.
+    Disk "disk" Transient,
+}
 
 impl Kind {
-    /// The name that tables and JSON use.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
-    }
-
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 }
 
@@ -178,27 +185,10 @@ impl Failure {
     /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        match self.kind {
-            Kind::RateLimited
-            | Kind::ServerError
-            | Kind::Dns
-            | Kind::Connect
-            | Kind::Tls
-            | Kind::Protocol
-            | Kind::Timeout
-            | Kind::Truncated
-            | Kind::DigestMismatch
-            | Kind::Disk => true,
-            Kind::HttpStatus => self.http_status == Some(408) || self.forgiven,
-            Kind::NotFound
-            | Kind::Forbidden
-            | Kind::Redirect
-            | Kind::TooLarge
-            | Kind::Empty
-            | Kind::NotAnImage
-            | Kind::Placeholder
-            | Kind::BadGuid
-            | Kind::BadUrl => self.forgiven,
+        match self.kind.row().1 {
+            Lasting::Permanent => self.forgiven,
+            Lasting::Transient => true,
+            Lasting::ByStatus => self.http_status == Some(408) || self.forgiven,
         }
     }
 }
@@ -215,9 +205,8 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_name_of_its_own() {
-        for (kind, name) in NAMES {
-            assert_eq!(kind.name(), name);
-            assert_eq!(Kind::from_name(name), Some(kind));
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(*kind));
         }
         assert_eq!(Kind::from_name("other"), None);
     }

@@ -6,8 +6,8 @@ mod csv;
 mod lines;
 mod zst;
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
@@ -60,6 +60,19 @@ pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 /// It cannot be opened.
 pub fn source(path: &Path) -> io::Result<Box<dyn Read>> {
     Ok(if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path)?) })
+}
+
+/// Keeps a stream in a file without a name, which goes away with the handle, so that it can be read twice.
+///
+/// # Errors
+/// The stream cannot be read, or the folder for temporary files cannot take it.
+pub fn spool(stream: &mut dyn Read) -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("toller-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    fs::remove_file(&path)?;
+    io::copy(stream, &mut file)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Makes the text of a source. A compressed one is known by its first bytes (RFC 1952, section 2.3.1; RFC 8878,

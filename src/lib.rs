@@ -5,7 +5,7 @@
 //! ```text
 //!             next()               jobs (bounded)           attempts (bounded)          record()
 //!  warehouse ─────────▶ run (main) ─────────────▶ worker ×3 ──────────────────▶ run (main) ─────────▶ warehouse
-//!  (DuckDB)                 │     credit window      │ origin.attempt → store.save   │ batch → one transaction
+//!  (DuckDB)                 │        credit          │ origin.attempt → store.save   │ batch → one transaction
 //! ```
 //!
 //! Main alone touches the warehouse, because a [`warehouse::Window`] lives on its stack; the workers share the
@@ -24,8 +24,8 @@
 //!
 //! *guid*, *origin* (the HTTP side), *store* (the files), *warehouse* (the DuckDB file), *pending*, *job* (a GUID in the
 //! channel), *worker*, *attempt* (one try), *fetch* (an attempt with its retries), *save* (the file becomes visible), *outcome* (the
-//! end of a GUID's story), *failure* (transient or permanent), *batch*, *record* (batch → warehouse), *window* (GUIDs in flight; or
-//! the time in which the warehouse is open), *run*, *tally*, *manifest*.
+//! end of a GUID's story), *failure* (transient or permanent), *batch*, *record* (batch → warehouse), *window* (the time in which the
+//! warehouse is open), *credit* (GUIDs that may be in flight), *run*, *tally*, *manifest*.
 //!
 //! # The house
 //!
@@ -33,7 +33,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | words | [`guid`], [`outcome`], [`facts`] (of a file that is home) and [`failure`], [`tally`], [`manifest`] (the row of a run), [`mod@line`] (an outcome as NDJSON), [`error`], [`text`] (what is foreign, shown), [`machine`] |
+//! | words | [`guid`], [`outcome`], [`facts`] (of a file that is home) and [`failure`], [`tally`], [`manifest`] (the row of a run), [`ending`] (how a run ends), [`mod@line`] (an outcome as NDJSON), [`error`], [`text`] (what is foreign, shown), [`machine`] |
 //! | pure | [`image`]: is a body a whole picture; [`input`]: lists and lines, compressed or not |
 //! | edges | [`origin`]: one attempt, alone with ureq and rustls; [`store`]: the only one that changes a destination; [`warehouse`]: alone with duckdb. They know nothing of each other. |
 //! | [`run`] | the loop, its workers, their pace, what stops it, and in `policy` all that decides; what it needs of its books is the trait [`run::Ledger`] |
@@ -42,6 +42,7 @@
 //! | [`commands`] | a file each: arguments, examples, deeds, last words; `options` that several share, the `session` of `fetch` and `pipe` |
 //! | [`cli`] | what was typed |
 
+pub mod ending;
 pub mod error;
 pub mod facts;
 pub mod failure;

@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         Ok(Parsed::Text(text)) => {
             return terminal::print(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
-        Ok(Parsed::Command(command, origins)) => command.carry_out(origins),
+        Ok(Parsed::Command(command, typed)) => command.carry_out(typed),
         Err(error) => Err(error),
     };
     let code = done.unwrap_or_else(|error| {

@@ -37,25 +37,6 @@ impl Status {
     }
 }
 
-/// How a run's row is closed.
-#[derive(Debug, Clone)]
-pub struct Ending {
-    /// The last word about it.
-    pub status: Status,
-    /// Why it could not go on, in words.
-    pub error: Option<String>,
-    /// What failed since then is not taken for good: a blocked client is not a hundred missing images.
-    pub forgive_since: Option<SystemTime>,
-}
-
-impl Ending {
-    /// An end at which nothing is forgiven.
-    #[must_use]
-    pub fn new(status: Status, error: Option<String>) -> Self {
-        Self { status, error, forgive_since: None }
-    }
-}
-
 /// What the row of a run says from its first moment.
 #[derive(Debug, Clone)]
 pub struct RunManifest {

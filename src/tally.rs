@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::ExitCode;
+use crate::ending::Ending;
 use crate::failure::Kind;
-use crate::manifest::Status;
 use crate::outcome::{How, Outcome, Saved};
 
 /// The counts of a run so far.
@@ -63,16 +62,15 @@ impl Tally {
         }
     }
 
-    /// How a run that came to its natural end stands, and what it exits with; `left` when something is pending
-    /// that it has not tried.
+    /// How a run ends that came to its natural end; `left` when something is pending that it has not tried.
     #[must_use]
-    pub fn verdict(&self, left: bool) -> (Status, ExitCode) {
+    pub fn ending(&self, left: bool) -> Ending {
         if left || self.transient > 0 {
-            (Status::Partial, ExitCode::Partial)
+            Ending::Left
         } else if self.failed > 0 {
-            (Status::Complete, ExitCode::Permanent)
+            Ending::ForGood
         } else {
-            (Status::Complete, ExitCode::Done)
+            Ending::Home
         }
     }
 

@@ -327,7 +327,7 @@ fn the_summary_is_one_json_object() {
     let out = env.fetch(&origin).arg("--json").run().expect(0);
     let summary = out.json();
     let keys: BTreeSet<&str> = summary.as_object().unwrap().keys().map(String::as_str).collect();
-    let wanted = "run_id status exit_code pending fetched reused failed failures bytes requests connections \
+    let wanted = "run_id status exit_code pending fetched reused unchanged failed failures bytes requests connections \
                   seconds images_per_second";
     assert_eq!(keys, wanted.split_whitespace().collect());
     assert_eq!(summary["status"], "complete");

@@ -163,7 +163,8 @@ fn failures_of_a_table_with_ids_of_another_type_are_told_apart_before_the_first_
     verify.arg("--warehouse").arg(env.warehouse()).run().expect(0);
     assert_eq!(env.value("SELECT thumb_downloaded FROM other"), "true");
     env.sql("UPDATE other SET thumb_downloaded = false");
-    env.fetch(&origin).args(["--table", "other", "--failure-table", "other_failure"]).run().expect(0);
+    let names = ["--table", "other", "--failure-table", "other_failure", "--file-table", "other_file"];
+    env.fetch(&origin).args(names).run().expect(0);
 }
 
 #[test]
@@ -172,6 +173,7 @@ fn two_tables_of_one_name_are_a_wrong_command_line() {
     for names in [
         ["--manifest-table", "x", "--failure-table", "main.X"],
         ["--table", "t", "--failure-table", "t"],
+        ["--file-table", "t", "--failure-table", "t"],
         ["--table", ".", "--limit", "1"],
     ] {
         env.fetch(&origin).args(names).run().expect(2).complains();

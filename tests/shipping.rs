@@ -1,7 +1,7 @@
 //! What ships with the program, and what the program asks of the system under it: one file, its page, its
 //! completions, its unit, its example scripts, and whatever environment it is started in.
 
-#[path = "support/docs.rs"]
+#[path = "../scripts/docs.rs"]
 mod docs;
 
 use crate::support::env::skipped;
@@ -99,7 +99,7 @@ fn the_completions_are_what_their_shells_can_read() {
     // What bash offers after `toller fetch --max`.
     let ask = "source toller.bash; COMP_WORDS=(toller fetch --max); COMP_CWORD=2; _toller toller --max fetch; echo ${COMPREPLY[*]}";
     let out = env.program("bash").args(["-c", ask]).run().expect(0);
-    assert_eq!(out.stdout.trim(), "--max-bytes --max-runtime --max-failure-rate", "{}", out.report());
+    assert_eq!(out.stdout.trim(), "--max-bytes --max-same --max-runtime --max-failure-rate", "{}", out.report());
 }
 
 #[test]

@@ -144,7 +144,8 @@ fn every_name_may_be_another_one() {
     origin.on("gone", [Reply::status(404)]);
     let names = ["--table", "the marts.Pictures; DROP", "--id-column", "picture \"id\"", "--done-column", "is done"];
     let more = ["--updated-column", "select", "--manifest-table", "the marts.runs'", "--failure-table", "not there"];
-    env.fetch(&origin).args(names).args(more).run().expect(4);
+    let more = [&more[..], &["--file-table", "the marts.home's"]].concat();
+    env.fetch(&origin).args(names).args(&more).run().expect(4);
     let table = r#"FROM "the marts"."Pictures; DROP""#;
     let done =
         env.query(&format!(r#"SELECT "picture ""id""", "select" IS NOT NULL {table} WHERE "is done" ORDER BY 1"#));
@@ -152,9 +153,9 @@ fn every_name_may_be_another_one() {
     assert_eq!(env.value(r#"SELECT status FROM "the marts"."runs'""#), "complete");
     assert_eq!(env.value(r#"SELECT kind FROM "not there""#), "not_found");
     let tables = env.query("SELECT table_name FROM duckdb_tables() ORDER BY 1");
-    assert_eq!(tables.concat(), ["Pictures; DROP", "not there", "runs'"]);
+    assert_eq!(tables.concat(), ["Pictures; DROP", "home's", "not there", "runs'"]);
     // The same names again: nothing is left to do, and nothing is made anew.
-    env.fetch(&origin).args(names).args(more).run().expect(0);
+    env.fetch(&origin).args(names).args(&more).run().expect(0);
     assert_eq!(origin.request_count(), 3);
 }
 

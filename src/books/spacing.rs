@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The warehouse is held for at most this part of the time.
-const SHARE: u32 = 20;
+/// Before and after a window the warehouse is left alone for so many times its length.
+const GAP: u32 = 20;
 
 /// What an outcome adds to the length of a window: measured, as the next, on two cores that were busy fetching.
 const EACH: Duration = Duration::from_nanos(500);
@@ -12,10 +12,10 @@ const ROW_NANOS: u64 = 100;
 /// Rows that DuckDB goes through at the least.
 const ROW_GROUP: u64 = 122_880;
 
-/// Keeps the windows apart: before one there is a gap of [`SHARE`] times what it is expected to take, and after it one
+/// Keeps the windows apart: before one there is a gap of [`GAP`] times what it is expected to take, and after it one
 /// of as many times what it took.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Share {
+pub(super) struct Spacing {
     /// When the latest window was closed.
     closed: Instant,
     /// How long it was open.
@@ -31,7 +31,7 @@ pub(super) struct Share {
     page: Duration,
 }
 
-impl Share {
+impl Spacing {
     /// In a table of so many rows, of which so many are pending; all of which a window goes through, or in a `narrow`
     /// one only those that its batch is spread over.
     pub(super) fn new(rows: u64, pending: u64, narrow: bool) -> Self {
@@ -52,12 +52,12 @@ impl Share {
         self.closed = closed;
     }
 
-    /// Whether a window that only reads a page keeps the share.
+    /// Whether a window that only reads a page keeps the spacing.
     pub(super) fn allows_page(&self, now: Instant) -> bool {
         self.has_room(self.page, now)
     }
 
-    /// Whether a window for so many outcomes keeps the share.
+    /// Whether a window for so many outcomes keeps the spacing.
     pub(super) fn allows(&self, batch: usize, now: Instant) -> bool {
         self.has_room(self.expected(batch).mul_f64(self.slower[0].min(self.slower[1])), now)
     }
@@ -67,7 +67,7 @@ impl Share {
     }
 
     fn has_room(&self, window: Duration, now: Instant) -> bool {
-        window.max(self.held) * SHARE <= now.saturating_duration_since(self.closed)
+        window.max(self.held) * GAP <= now.saturating_duration_since(self.closed)
     }
 
     /// Recording so many outcomes took so long.
@@ -95,31 +95,31 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         // 19 ms, and half a microsecond each.
-        let mut share = Share::new(90_000, 90_000, false);
-        share.begin(start);
-        assert!(!share.allows(2000, at(399)) && share.allows(2000, at(400)));
-        assert!(!share.allows(42_000, at(799)) && share.allows(42_000, at(800)));
+        let mut spacing = Spacing::new(90_000, 90_000, false);
+        spacing.begin(start);
+        assert!(!spacing.allows(2000, at(399)) && spacing.allows(2000, at(400)));
+        assert!(!spacing.allows(42_000, at(799)) && spacing.allows(42_000, at(800)));
         // It took twice as long, which keeps the next away, and once more: so will all.
         for millis in [0, 1000] {
-            share.count_record(Duration::from_millis(40), 2000);
-            share.count(Duration::from_millis(40), at(millis));
-            assert!(!share.allows(2000, at(millis + 799)) && share.allows(2000, at(millis + 800)));
+            spacing.count_record(Duration::from_millis(40), 2000);
+            spacing.count(Duration::from_millis(40), at(millis));
+            assert!(!spacing.allows(2000, at(millis + 799)) && spacing.allows(2000, at(millis + 800)));
         }
-        assert!(!share.allows(12_000, at(1999)) && share.allows(12_000, at(2000)));
+        assert!(!spacing.allows(12_000, at(1999)) && spacing.allows(12_000, at(2000)));
         // A page beside it says nothing about the next record, but keeps it away.
-        share.count_page(Duration::from_millis(60));
-        share.count(Duration::from_millis(100), at(3000));
-        assert!(!share.allows(2000, at(4999)) && share.allows(2000, at(5000)));
-        assert!(!share.allows_page(at(4999)) && share.allows_page(at(5000)));
+        spacing.count_page(Duration::from_millis(60));
+        spacing.count(Duration::from_millis(100), at(3000));
+        assert!(!spacing.allows(2000, at(4999)) && spacing.allows(2000, at(5000)));
+        assert!(!spacing.allows_page(at(4999)) && spacing.allows_page(at(5000)));
     }
 
     #[test]
     fn in_a_large_table_a_small_batch_waits_for_all_of_it_unless_it_is_known_where_it_is() {
         let start = Instant::now();
         let allowed = |narrow, seconds| {
-            let mut share = Share::new(10_000_000, 200_000, narrow);
-            share.begin(start);
-            share.allows(1000, start + Duration::from_secs(seconds))
+            let mut spacing = Spacing::new(10_000_000, 200_000, narrow);
+            spacing.begin(start);
+            spacing.allows(1000, start + Duration::from_secs(seconds))
         };
         assert!(!allowed(false, 20) && allowed(false, 21));
         assert!(allowed(true, 1));

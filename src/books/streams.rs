@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::{Duration, SystemTime};
 
+use crate::ending::Ending;
 use crate::error::{Error, Result};
 use crate::failure::{Failure, Kind};
 use crate::guid::{Guid, UrlTemplate};
 use crate::input;
 use crate::line::Line;
-use crate::manifest::Ending;
 use crate::outcome::{Id, Job, Outcome};
 use crate::run::{Closing, Ledger, Supply};
 use crate::store::Layout;
@@ -200,7 +200,7 @@ impl Ledger for StreamLedger {
         if !self.closing {
             self.closing = true;
             let mut text = Vec::new();
-            let since = early.and_then(|early| early.forgive_since);
+            let since = early.and_then(Ending::forgive_since);
             if let Some(since) = since {
                 self.take_back(&mut text, since)?;
             }

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::ending::Ending;
 use crate::error::{Error, Result};
 use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
-use crate::manifest::{Ending, RunManifest, Status};
+use crate::manifest::RunManifest;
 use crate::outcome::{Id, Job, Outcome};
 use crate::run::stop::Stop;
 use crate::run::{Closing, Ledger, Supply};
@@ -16,7 +17,7 @@ use crate::warehouse::{
 };
 
 use super::page::{PAGE, Page};
-use super::spacing::Share;
+use super::spacing::Spacing;
 
 /// How often the table is gone through again for what became pending during the run.
 const PASSES: u32 = 3;
@@ -45,7 +46,7 @@ pub struct WarehouseLedger<'w> {
     /// How many GUIDs may still be handed out.
     allowance: u64,
     /// How much of its time the warehouse has been held, between the first and the last window.
-    share: Share,
+    spacing: Spacing,
     /// Not before this is the warehouse tried again, because another program had it.
     try_again_at: Instant,
     /// The latest wait for that.
@@ -190,7 +191,7 @@ impl<'w> FirstLook<'w> {
             distinct: self.distinct,
             page: self.page,
             allowance: limit.unwrap_or(u64::MAX),
-            share: Share::new(self.rows, self.pending, self.distinct),
+            spacing: Spacing::new(self.rows, self.pending, self.distinct),
             try_again_at: Instant::now(),
             try_again_in: Duration::ZERO,
             waiting_since: None,
@@ -208,7 +209,7 @@ impl<'w> FirstLook<'w> {
         if ledger.large {
             warehouse.exert(Effort::Beside)?;
         }
-        ledger.share.begin(Instant::now());
+        ledger.spacing.begin(Instant::now());
         Ok(Some(ledger))
     }
 }
@@ -272,12 +273,12 @@ impl Ledger for WarehouseLedger<'_> {
 
     fn is_ready(&self, batch: usize) -> bool {
         let now = Instant::now();
-        now >= self.try_again_at && self.share.allows(batch, now)
+        now >= self.try_again_at && self.spacing.allows(batch, now)
     }
 
     fn turn_page(&mut self, idle: bool) -> Result<()> {
         let now = Instant::now();
-        if now < self.try_again_at || !self.share.allows_page(now) {
+        if now < self.try_again_at || !self.spacing.allows_page(now) {
             return Ok(());
         }
         let warehouse = self.warehouse;
@@ -289,8 +290,8 @@ impl Ledger for WarehouseLedger<'_> {
         self.try_again_in = Duration::ZERO;
         self.page.read(&window, &self.shape, &self.selection, PAGE.0)?;
         let held = window.close()?;
-        self.share.count_page(held);
-        self.share.count(held, Instant::now());
+        self.spacing.count_page(held);
+        self.spacing.count(held, Instant::now());
         Ok(())
     }
 
@@ -310,17 +311,17 @@ impl Ledger for WarehouseLedger<'_> {
         self.page.forget(batch);
         let reading = Instant::now();
         if !self.page.is_last() && self.page.read(&window, &self.shape, &self.selection, batch.len())? {
-            self.share.count_page(reading.elapsed());
+            self.spacing.count_page(reading.elapsed());
         }
         let reading = reading.elapsed();
         let held = window.close()?;
-        self.share.count_record(held.saturating_sub(reading), batch.len());
-        self.share.count(held, Instant::now());
+        self.spacing.count_record(held.saturating_sub(reading), batch.len());
+        self.spacing.count(held, Instant::now());
         Ok(true)
     }
 
     fn finish(&mut self, batch: &[Outcome], tally: &Tally, early: Option<&Ending>) -> Result<Closing> {
-        // The last window does not count towards the share.
+        // The last window does not count towards the spacing.
         if Instant::now() < self.try_again_at {
             return Ok(Closing::Later);
         }
@@ -341,7 +342,7 @@ impl Ledger for WarehouseLedger<'_> {
         let recorded = window.record(&staged, self.span(batch), &self.shape, (&self.runs, &self.run_id), tally, early);
         if let (Err(error), Some(_)) = (&recorded, early) {
             // The batch is lost to the warehouse, its files are not; that the run has ended, and why, is still to be known.
-            let end = Ending::new(Status::Failed, Some(error.line()));
+            let end = Ending::broken(error.clone());
             // The first error is the one to report.
             let _ = window.close_run(&self.runs, &self.run_id, tally, &end);
         }
@@ -364,8 +365,7 @@ impl Ledger for WarehouseLedger<'_> {
             }
             return Ok(Closing::More);
         }
-        let end = Ending::new(tally.verdict(left).0, None);
-        window.close_run(&self.runs, &self.run_id, tally, &end)?;
+        window.close_run(&self.runs, &self.run_id, tally, &tally.ending(left))?;
         window.close()?;
         Ok(Closing::Closed { left })
     }

@@ -5,18 +5,19 @@ use std::time::{Instant, SystemTime};
 use clap::Args;
 
 use crate::books::{self, Beginning};
+use crate::ending::Ending;
 use crate::error::{Error, ExitCode, Result};
 use crate::machine;
-use crate::manifest::{RunManifest, Status, new_run_id};
+use crate::manifest::{RunManifest, new_run_id};
 use crate::run::{self, Watch};
-use crate::store::{self, Share};
+use crate::store::Share;
 use crate::tally::Tally;
 use crate::terminal::{FetchReport, grouped, left_alone, show};
 use crate::text::shown;
 use crate::warehouse::{Effort, PendingRow, Selection, UrlSource, Warehouse};
 
-use super::options::{FetchConfig, OriginArgs, Origins, WarehouseArgs, WarehouseConfig};
-use super::session::{Session, conclude, stopped};
+use super::options::{FetchConfig, OriginArgs, Typed, WarehouseArgs, WarehouseConfig};
+use super::session::{Session, stopped};
 
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\
@@ -59,7 +60,7 @@ pub struct FetchArgs {
 ///
 /// # Errors
 /// Whatever kept it from its end.
-pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
+pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
     let started = Instant::now();
     let mut place = WarehouseConfig::new(args.warehouse)?;
     place.tables.keep_files = !args.no_file_table;
@@ -69,7 +70,7 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
             "it does not go with --no-file-table, which keeps nothing to compare with",
         ));
     }
-    let config = FetchConfig::new(args.origin, args.url_column, origins, 10.0)?;
+    let config = FetchConfig::new(args.origin, args.url_column, typed, 10.0)?;
     if config.urls == UrlSource::None {
         return Err(Error::usage("--url", "it is required, unless --url-column is given")
             .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'"));
@@ -94,13 +95,13 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
         print_plan(&config, pending, expected, first, &alone, args.json)?;
         return Ok(ExitCode::Done);
     }
-    session.progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
+    session.list_failed(&config)?;
     let manifest = manifest(&run_id, &config);
     if expected == 0 {
         let tally = Tally { pending, ..Tally::default() };
         let alone = look.left_alone(&selection)?;
         look.leave(&manifest, place.lock_wait)?;
-        let report = FetchReport::new(None, Status::Complete, 0, &tally, started.elapsed());
+        let report = FetchReport::new(None, &Ending::Home, &tally, started.elapsed());
         say(&report.leaving_alone(alone), args.json, config.quiet)?;
         return Ok(ExitCode::Done);
     }
@@ -117,11 +118,11 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
     let Some(mut ledger) = look.begin(selection, beginning, &session.stop)? else { return Ok(stopped(&session.stop)) };
     let (tools, stop, mut progress) = session.tools(&config, files);
     let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
-    let ended = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
+    let (tally, ending) = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
     progress.close()?;
-    let report = FetchReport::new(Some(run_id), ended.status, ended.code.number(), &ended.tally, started.elapsed());
+    let report = FetchReport::new(Some(run_id), &ending, &tally, started.elapsed());
     say(&report, args.json, config.quiet)?;
-    conclude(ended)
+    ending.conclude()
 }
 
 /// What the row of a run says of its configuration.

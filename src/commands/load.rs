@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::error::{ExitCode, Result};
-use crate::store::Making;
 use crate::terminal::{LoadSummary, print_notice, show};
 use crate::warehouse::{self, HasHeader, Source};
 
+use super::making::Making;
 use super::options::{WarehouseArgs, WarehouseConfig};
 
 /// What `-h` begins with.

@@ -11,13 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
+use crate::ending::Ending;
 use crate::error::{Error, ExitCode, Result};
 use crate::input;
 use crate::line::{Arrival, parse};
 use crate::machine;
-use crate::manifest::{Ending, RunManifest, Status, new_run_id};
+use crate::manifest::{RunManifest, new_run_id};
 use crate::outcome::{Outcome, Saved};
-use crate::store::{self, Layout};
+use crate::store::Layout;
 use crate::tally::Tally;
 use crate::terminal::{self, MergeReport};
 use crate::warehouse::{Effort, Merged, RunsTable, Shape, Warehouse};
@@ -65,7 +66,7 @@ pub struct MergeArgs {
 pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
-    let claims = Claims::new(args.layout, &books, place.lock_wait)?;
+    let proof = Proof::new(args.layout, &books, place.lock_wait)?;
     let run = RunManifest {
         run_id: new_run_id(SystemTime::now()),
         started_at: SystemTime::now(),
@@ -92,7 +93,7 @@ pub fn merge(args: MergeArgs) -> Result<ExitCode> {
         books: &books,
         runs,
         shape,
-        claims,
+        proof,
         lock_wait: place.lock_wait,
         tally: Tally::default(),
         report: MergeReport { run_id: run.run_id.clone(), ..MergeReport::default() },
@@ -103,8 +104,8 @@ pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let rest = merge.apply();
     let merged = merged.and(rest);
     let end = match &merged {
-        Ok(()) => Ending::new(merge.tally.verdict(merge.report.missing > 0).0, None),
-        Err(error) => Ending::new(Status::Failed, Some(error.line())),
+        Ok(()) => merge.tally.ending(merge.report.missing > 0),
+        Err(error) => Ending::broken(error.clone()),
     };
     let closed = books.write(place.lock_wait, |window| window.close_run(&merge.runs, &run.run_id, &merge.tally, &end));
     // The first error is the one to report.
@@ -118,7 +119,7 @@ struct Merge<'m> {
     books: &'m Warehouse,
     runs: RunsTable,
     shape: Shape,
-    claims: Claims,
+    proof: Proof,
     lock_wait: Duration,
     tally: Tally,
     report: MergeReport,
@@ -142,7 +143,7 @@ impl Merge<'_> {
         text.each(|_, line| {
             let Some(arrival) = line else { return Ok(()) };
             self.report.lines += 1;
-            if !self.claims.are_true(&arrival) {
+            if !self.proof.is_given(&arrival) {
                 self.report.missing += 1;
                 return Ok(());
             }
@@ -169,7 +170,7 @@ impl Merge<'_> {
 }
 
 /// Whether the files that outcomes speak of are looked for, and where.
-enum Claims {
+enum Proof {
     /// The shards' word is taken.
     Taken,
     /// In a destination whose layout is known.
@@ -178,7 +179,7 @@ enum Claims {
     CheckedAsSaid(PathBuf),
 }
 
-impl Claims {
+impl Proof {
     fn new(args: LayoutArgs, books: &Warehouse, lock_wait: Duration) -> Result<Self> {
         let Some(dest) = args.dest.clone() else { return Ok(Self::Taken) };
         let last = books.read(lock_wait, |window| window.last_destination())?;
@@ -188,7 +189,7 @@ impl Claims {
         Ok(Self::Checked(layout_like(args, last.as_ref())?.0))
     }
 
-    fn are_true(&self, arrival: &Arrival) -> bool {
+    fn is_given(&self, arrival: &Arrival) -> bool {
         let Some(guid) = arrival.outcome.id.guid() else { return arrival.outcome.result.is_err() };
         if arrival.outcome.result.is_err() {
             return true;
@@ -268,7 +269,7 @@ impl Text {
     fn open(source: &Path) -> Result<Self> {
         // A pipe, standard input or not, can be read only once.
         let stream = source == Path::new("-") || std::fs::metadata(source).is_ok_and(|found| !found.is_file());
-        let spool = || store::spool(&mut *input::source(source)?);
+        let spool = || input::spool(&mut *input::source(source)?);
         let spooled = stream.then(spool).transpose();
         let spooled = spooled.map_err(|cause| Error::new("merge", source.display(), cause))?;
         Ok(Self { source: source.to_owned(), spooled, lines: None })

@@ -2,6 +2,7 @@
 
 pub mod fetch;
 pub mod load;
+mod making;
 pub mod merge;
 pub mod options;
 pub mod pending;

@@ -1,6 +1,6 @@
 //! `toller pending`: what is missing, a line each, for an engine that hands it out.
 //!
-//! Pages are read in short windows and printed between them, so that a slow reader never keeps the warehouse from
+//! Some are read in a short window and printed after it, so that a slow reader never keeps the warehouse from
 //! other programs. Neither the number of pending GUIDs nor that of repeated ones decides how much memory it takes.
 
 use std::io::{self, Write};
@@ -16,10 +16,10 @@ use crate::warehouse::{Effort, PendingRef, Repeats, Selection, UrlSource, Wareho
 
 use super::options::{WarehouseArgs, WarehouseConfig, shard};
 
-/// A page is full with so many bytes: close to a million GUIDs, read in less than half a second.
-const PAGE: usize = 32 << 20;
+/// What is read in one window has so many bytes: close to a million GUIDs, read in less than half a second.
+const FULL: usize = 32 << 20;
 /// Or with so many rows, where they have to be sorted.
-const PAGE_ROWS: usize = 1_000_000;
+const MOST_ROWS: usize = 1_000_000;
 
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\
@@ -59,7 +59,7 @@ pub fn pending(args: PendingArgs) -> Result<ExitCode> {
     let condition = args.condition.map(|sql| books.condition(sql)).transpose()?;
     let selection = Selection { condition, urls, skip_failed: false, run_id: String::new(), refresh: None };
     let left = args.limit.unwrap_or(u64::MAX);
-    let mut page = Page { shard, left, after: -1, text: Vec::new(), unprintable: 0 };
+    let mut printout = Printout { shard, left, after: -1, text: Vec::new(), unprintable: 0 };
     let mut repeats = None;
     let mut out = io::stdout().lock();
     loop {
@@ -69,22 +69,22 @@ pub fn pending(args: PendingArgs) -> Result<ExitCode> {
                 Some(repeats) => repeats,
                 None => repeats.insert(window.repeats(&shape, &selection)?),
             };
-            window.each_pending(&shape, &selection, page.after, PAGE_ROWS, |found| page.add(repeats, &found))
+            window.each_pending(&shape, &selection, printout.after, MOST_ROWS, |found| printout.add(repeats, &found))
         })?;
-        match out.write_all(&page.text).and_then(|()| out.flush()) {
+        match out.write_all(&printout.text).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::Done),
             other => other.map_err(|cause| Error::new("print", "stdout", cause))?,
         }
-        page.text.clear();
-        if over || page.left == 0 {
-            page.say_what_is_left_out();
+        printout.text.clear();
+        if over || printout.left == 0 {
+            printout.say_what_is_left_out();
             return Ok(ExitCode::Done);
         }
     }
 }
 
 /// What is read in one window.
-struct Page {
+struct Printout {
     shard: Option<Shard>,
     /// GUIDs that may still be printed.
     left: u64,
@@ -95,10 +95,10 @@ struct Page {
     unprintable: u64,
 }
 
-impl Page {
+impl Printout {
     fn add(&mut self, repeats: &Repeats, found: &PendingRef<'_>) -> ControlFlow<()> {
         let &PendingRef { row, id, url, .. } = found;
-        if self.left == 0 || self.text.len() >= PAGE {
+        if self.left == 0 || self.text.len() >= FULL {
             return ControlFlow::Break(());
         }
         self.after = row;

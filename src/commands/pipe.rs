@@ -8,11 +8,11 @@ use crate::books::StreamLedger;
 use crate::error::{ExitCode, Result};
 use crate::manifest::new_run_id;
 use crate::run;
-use crate::store::{self, Share};
+use crate::store::Share;
 use crate::terminal::{grouped, print};
 
-use super::options::{FetchConfig, OriginArgs, Origins};
-use super::session::{Session, conclude};
+use super::options::{FetchConfig, OriginArgs, Typed};
+use super::session::Session;
 
 /// Print after so many seconds, which with what it takes is at least once a second.
 const PRINT_AFTER: f64 = 0.8;
@@ -35,8 +35,8 @@ pub struct PipeArgs {
 ///
 /// # Errors
 /// Whatever kept it from its end.
-pub fn pipe(args: PipeArgs, origins: Origins) -> Result<ExitCode> {
-    let config = FetchConfig::new(args.origin, None, origins, PRINT_AFTER)?;
+pub fn pipe(args: PipeArgs, typed: Typed) -> Result<ExitCode> {
+    let config = FetchConfig::new(args.origin, None, typed, PRINT_AFTER)?;
     if config.dry_run {
         let count = StreamLedger::count()?.min(config.limit.unwrap_or(u64::MAX));
         print(&format!("would fetch {} images\n", grouped(count)))?;
@@ -45,10 +45,10 @@ pub fn pipe(args: PipeArgs, origins: Origins) -> Result<ExitCode> {
     let mut session = Session::open(&config)?;
     let run_id = new_run_id(SystemTime::now());
     let files = session.store(&config, &run_id, Share::WithOthers)?;
-    session.progress.list_failed(config.failed_list.as_deref().map(store::create_list).transpose()?);
+    session.list_failed(&config)?;
     let mut ledger = StreamLedger::start(run_id, config.layout.clone(), config.template().cloned(), config.limit)?;
     let (tools, stop, mut progress) = session.tools(&config, files);
-    let ended = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
+    let (_, ending) = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
     progress.close()?;
-    conclude(ended)
+    ending.conclude()
 }

@@ -1,12 +1,16 @@
 //! What `fetch` and `pipe` both open, warn about and close.
 
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::ending::Ending;
 use crate::error::{Error, ExitCode, Result};
 use crate::origin::Origin;
 use crate::run::pace::Pace;
-use crate::run::stop::{Reason, Stop};
-use crate::run::{Ended, Tools, Watch};
+use crate::run::stop::Stop;
+use crate::run::{Tools, Watch};
 use crate::store::{Share, Store};
 use crate::terminal::Progress;
 
@@ -41,6 +45,19 @@ impl Session {
         Ok(store)
     }
 
+    /// Makes the list that `--failed-list` names, if it does; `-` is stdout.
+    pub(super) fn list_failed(&mut self, config: &FetchConfig) -> Result<()> {
+        let Some(path) = config.failed_list.as_deref() else { return Ok(()) };
+        let list: Box<dyn Write> = if path == Path::new("-") {
+            Box::new(BufWriter::new(io::stdout()))
+        } else {
+            let made = File::create(path).map_err(|cause| Error::new("failed list", path.display(), cause))?;
+            Box::new(BufWriter::new(made))
+        };
+        self.progress.list_failed(list);
+        Ok(())
+    }
+
     /// What the workers share, and the rest.
     pub(super) fn tools(self, config: &FetchConfig, store: Store) -> (Arc<Tools>, Stop, Progress) {
         let pace = Pace::new(config.rate, config.bandwidth);
@@ -58,18 +75,7 @@ impl Session {
     }
 }
 
-/// The exit code of a run, its error printed by whoever prints errors.
-pub(super) fn conclude(ended: Ended) -> Result<ExitCode> {
-    match ended.error {
-        Some(error) => Err(error),
-        None => Ok(ended.code),
-    }
-}
-
 /// Stopped before anything was begun.
 pub(super) fn stopped(stop: &Stop) -> ExitCode {
-    match stop.requested() {
-        Some(Reason::Signal(signal)) => ExitCode::Signal(signal),
-        _ => ExitCode::Partial,
-    }
+    stop.requested().map_or(ExitCode::Partial, |reason| Ending::Asked(reason).code())
 }

@@ -21,7 +21,7 @@ use crate::warehouse::{Claim, Claims, Effort, Shape, Warehouse};
 use super::options::{LayoutArgs, WarehouseArgs, WarehouseConfig, layout_like};
 
 /// How many claims, or files, are taken at once.
-const PAGE: usize = 10_000;
+const AT_ONCE: usize = 10_000;
 /// How many files that cannot be read are named.
 const NAMED: u64 = 20;
 
@@ -95,7 +95,7 @@ pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
         // Opening a destination sweeps it.
         let files = Store::open(layout.clone(), &new_run_id(SystemTime::now()), Share::Alone, true)?;
         let mend = Mend { files: &files, books: &books, shape, lock_wait: place.lock_wait };
-        for places in found.places.chunks(PAGE) {
+        for places in found.places.chunks(AT_ONCE) {
             check.mend(&mend, claims.at(places)?)?;
         }
     }
@@ -169,10 +169,10 @@ impl Check<'_> {
     fn claims(&mut self, claims: &Claims<'_>) -> Result<(Found, u64)> {
         let (mut after, mut found, mut done) = (0, Found::default(), 0);
         loop {
-            let page = claims.page(after, PAGE)?;
-            let Some(last) = page.last() else { return Ok((found, done)) };
+            let some = claims.following(after, AT_ONCE)?;
+            let Some(last) = some.last() else { return Ok((found, done)) };
             after = last.place;
-            for claim in &page {
+            for claim in &some {
                 done += u64::from(claim.done);
                 let truth = self.truth(claim);
                 self.count(claim, truth);
@@ -267,7 +267,7 @@ impl Check<'_> {
                 Some(guid) => names.push(guid.into_text()),
                 None => stray += 1,
             }
-            if names.len() >= PAGE {
+            if names.len() >= AT_ONCE {
                 stray += claims.count_unknown(&names)?;
                 names.clear();
             }

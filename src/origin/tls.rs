@@ -136,8 +136,7 @@ impl<T: Transport> Secure<T> {
     /// Lets rustls work until it needs more, or has something; sends what it has to say, and with it `amount` bytes of
     /// the output buffer as soon as the connection is open.
     fn step(&mut self, mut amount: usize, deadline: &Deadline) -> Result<Step, Error> {
-        let mut plain = false;
-        let mut ready = 0;
+        let (mut plain, mut ready) = (false, 0);
         loop {
             let Self { connection, received, filled, to_send, buffers, .. } = self;
             let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut received[..*filled]);

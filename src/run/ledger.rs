@@ -3,8 +3,8 @@
 //! The trait has two implementations, in `books`: the warehouse and standard streams. Neither ever blocks for long:
 //! what cannot be done now is tried again by the run, which has other things to do meanwhile.
 
+use crate::ending::Ending;
 use crate::error::Result;
-use crate::manifest::Ending;
 use crate::outcome::{Job, Outcome};
 use crate::tally::Tally;
 

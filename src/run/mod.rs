@@ -1,23 +1,20 @@
 //! The run: hands out jobs, takes attempts back, records batches, and knows when it is over.
 //!
-//! Main sends a window of GUIDs ahead and one more for each that comes back. Both channels hold that window, so
+//! Main sends some GUIDs ahead, its credit, and one more for each that comes back. Both channels hold that many, so
 //! nothing is unbounded and nobody blocks: the workers have work while a batch is recorded. A GUID in back-off waits
 //! here with its due time, and a worker never sleeps for it. Ending is hanging up.
 
 mod crew;
-mod ending;
 mod judge;
 mod ledger;
-mod memory;
 pub mod pace;
 mod policy;
 mod rate;
-mod retry;
-mod sameness;
 mod settle;
 pub mod stop;
 mod terms;
 mod throttle;
+mod waiting;
 mod winding;
 pub mod worker;
 
@@ -27,30 +24,28 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::ending::Ending;
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
-use crate::manifest::Ending;
 use crate::outcome::{How, Job, Outcome, Saved};
 use crate::tally::Tally;
 
 use crew::Crew;
-use ending::Early;
-use memory::Waiting;
 use policy::Policy;
-use sameness::Sameness;
 use stop::Stop;
+use waiting::Waiting;
 use worker::work;
 
 pub use judge::{Expect, facts, proves_itself};
 pub use ledger::{Closing, Ledger, Supply};
-pub use terms::{Ended, Settings, Watch};
+pub use terms::{Settings, Watch};
 pub use worker::Tools;
 
 /// The fewest and the most GUIDs in flight.
-const WINDOW: (u64, u64) = (256, 4096);
-/// So many each channel holds: more than the window, so that nobody blocks.
+const IN_FLIGHT: (u64, u64) = (256, 4096);
+/// So many each channel holds: more than may be in flight, so that nobody blocks.
 const CAPACITY: usize = 4096;
 /// How long the workers should have work without being sent any: longer than a window on a large warehouse.
 const AHEAD_SECONDS: f64 = 2.0;
@@ -63,10 +58,10 @@ const MOST_WAITING: usize = 4096;
 /// So many outcomes may wait to be recorded before the workers do: some 70 MB.
 const MOST_UNRECORDED: usize = 400_000;
 
-/// Runs until nothing is pending, or until it has to end.
+/// Runs until nothing is pending, or until it has to end; says what it came to and how it ended.
 ///
 /// # Errors
-/// The books cannot be kept. Everything else that ends a run is in [`Ended`].
+/// The books cannot be kept. Everything else that ends a run is an [`Ending`].
 pub fn run(
     ledger: &mut dyn Ledger,
     tools: Arc<Tools>,
@@ -74,7 +69,7 @@ pub fn run(
     stop: &Stop,
     watch: &mut dyn Watch,
     pending: u64,
-) -> Result<Ended> {
+) -> Result<(Tally, Ending)> {
     let shared = Arc::clone(&tools);
     let crew = Crew::start(settings.workers, CAPACITY, move |number, jobs, attempts| {
         work(number, &shared, jobs, attempts);
@@ -92,12 +87,11 @@ pub fn run(
         waiting: BinaryHeap::new(),
         sequence: 0,
         in_flight: 0,
-        window: 0,
+        most_in_flight: 0,
         exhausted: false,
         dry: false,
         left: false,
-        policy: Policy::new(settings.max_failure_rate),
-        sameness: Sameness::new(settings.max_same),
+        policy: Policy::new(settings.max_failure_rate, settings.retries, settings.max_same),
         doubtful: Vec::new(),
         early: None,
     };
@@ -121,7 +115,7 @@ struct Course<'r> {
     sequence: u64,
     in_flight: u64,
     /// So many may be in flight.
-    window: u64,
+    most_in_flight: u64,
     /// The ledger has nothing more.
     exhausted: bool,
     /// The ledger has nothing before it is opened again.
@@ -129,16 +123,16 @@ struct Course<'r> {
     /// At the natural end something was pending that this run has not tried.
     left: bool,
     policy: Policy,
-    sameness: Sameness,
     /// What failed in a way that may be the origin's; at most as many as make that certain.
     doubtful: Vec<(Job, Failure)>,
-    early: Option<Early>,
+    /// How it ends before its natural end, once that is known.
+    early: Option<Ending>,
 }
 
 impl Course<'_> {
-    fn follow(mut self, mut crew: Crew, stop: &Stop) -> Result<Ended> {
+    fn follow(mut self, mut crew: Crew, stop: &Stop) -> Result<(Tally, Ending)> {
         if let Err(error) = self.drive(&mut crew, stop) {
-            self.early = Some(Early::broken(error));
+            self.early = Some(Ending::broken(error));
         }
         self.wind_down(crew, stop)
     }
@@ -151,13 +145,11 @@ impl Course<'_> {
                 drained += 1;
             }
             if let Some(reason) = stop.requested() {
-                self.early.get_or_insert(Early::Asked(reason));
+                self.early.get_or_insert(Ending::Asked(reason));
             }
-            if let Some(cause) = self.policy.gone(Instant::now()) {
-                self.early.get_or_insert_with(|| Early::Away(cause.to_owned()));
-            }
+            self.end_run(self.policy.gone(Instant::now()));
             if let Some(error) = crew.lost() {
-                self.early.get_or_insert(Early::broken(error));
+                self.early.get_or_insert(Ending::broken(error));
             }
             if self.early.is_some() {
                 return Ok(());
@@ -186,7 +178,7 @@ impl Course<'_> {
         }
     }
 
-    /// Fills the window: first with what is due again, then with what is new.
+    /// Sends as many as may be in flight: first what is due again, then what is new.
     fn hand_out(&mut self, crew: &Crew) -> Result<()> {
         #[expect(
             clippy::cast_precision_loss,
@@ -199,9 +191,10 @@ impl Course<'_> {
         // have shown it.
         let home = self.tally.fetched + self.tally.reused + self.tally.unchanged > 0;
         let workers = self.settings.workers as u64;
-        self.window = if home { ahead.clamp(WINDOW.0, WINDOW.1) } else { workers.min(self.policy.most_in_flight()) };
+        self.most_in_flight =
+            if home { ahead.clamp(IN_FLIGHT.0, IN_FLIGHT.1) } else { workers.min(self.policy.most_in_flight()) };
         let now = Instant::now();
-        while self.in_flight < self.window {
+        while self.in_flight < self.most_in_flight {
             let job = match self.waiting.peek() {
                 Some(Reverse(first)) if first.due <= now => self.waiting.pop().map(|Reverse(first)| first.job),
                 // An origin that fails everybody is not asked for ever more.
@@ -210,7 +203,7 @@ impl Course<'_> {
             };
             let (Some(mut job), Some(jobs)) = (job, &crew.jobs) else { break };
             job.place.get_or_insert_with(|| self.policy.begin());
-            // The channel holds more than the window, so that this never blocks.
+            // The channel holds more than may be in flight, so that this never blocks.
             if jobs.send(job).is_err() {
                 break;
             }
@@ -238,7 +231,7 @@ impl Course<'_> {
 
     fn end(&mut self, job: Job, result: std::result::Result<Saved, Failure>) {
         let found = self.policy.ended(&job, result.as_ref().err());
-        self.judge_rate(found);
+        self.end_run(found);
         let result = match result {
             // What was home before stays there and stays done.
             Err(failure) if job.known.is_some() && failure.kind == Kind::NotFound => {
@@ -247,11 +240,8 @@ impl Course<'_> {
             Err(failure) if job.known.is_some() => Err(failure.forgiven()),
             other => other,
         };
-        if let Ok(Saved { how: How::Fetched | How::Replaced, facts: Facts { sha256: Some(digest), .. } }) = &result
-            && let Some(same) = self.sameness.came(*digest, &job.guid)
-        {
-            self.early.get_or_insert_with(|| Early::always_the_same(&same));
-        }
+        let same = result.as_ref().ok().and_then(|saved| self.policy.came(&job.guid, saved));
+        self.end_run(same);
         // Where nothing went wrong nobody looks at the URL that the template makes.
         let url = if result.is_ok() { job.url.clone() } else { self.tools.url(&job).map(String::into_boxed_str) };
         let (attempts, spent) = (job.attempts, job.spent);
@@ -334,7 +324,7 @@ impl Course<'_> {
         }
         let mut limit = Duration::from_millis(50);
         // What is due is of no use before there is room for it, and then an attempt has come.
-        if let Some(Reverse(first)) = self.waiting.peek().filter(|_| self.in_flight < self.window) {
+        if let Some(Reverse(first)) = self.waiting.peek().filter(|_| self.in_flight < self.most_in_flight) {
             limit = limit.min(first.due.saturating_duration_since(Instant::now()));
         }
         if let Ok(attempt) = crew.attempts.recv_timeout(limit) {

@@ -5,16 +5,27 @@
 //! counted like any other. If [`ROW`] of them come in a row, each from an image that has not failed beside others that
 //! went well, it was the origin's: nobody is charged, all pause, and one probes.
 
+mod ends;
+mod retry;
+mod sameness;
+
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
+use crate::ending::Ending;
+use crate::facts::Facts;
 use crate::failure::{Failure, Kind};
-use crate::outcome::{Attempt, Job};
+use crate::guid::Guid;
+use crate::outcome::{Attempt, How, Job, Saved};
 
 use super::rate::{Exceeded, OF, Rate};
 
+pub(super) use ends::hopeless;
+pub(super) use retry::Verdict;
+use sameness::Sameness;
+
 /// So many failures in a row that concern everybody are no chance.
-pub(super) const ROW: u32 = 5;
+const ROW: u32 = 5;
 /// How long an origin may stay away before the run ends.
 const AWAY: Duration = Duration::from_mins(5);
 /// Where nothing is left that was never tried, nobody can tell the origin's absence from images that fail by themselves; they
@@ -24,10 +35,6 @@ const LAST_AWAY: Duration = Duration::from_mins(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often an image's failure may be the origin's before it counts as its own all the same.
 const WITNESS: u32 = 3;
-/// How often a refusal that others met too is forgiven one image.
-const REFUSALS: u32 = 8;
-/// Refusals of three images within this time have one cause.
-const TOGETHER: Duration = Duration::from_secs(10);
 /// So many hosts that have served something are remembered, where images have URLs of their own.
 const HOSTS: usize = 64;
 
@@ -72,6 +79,9 @@ struct Outage {
 #[allow(clippy::struct_excessive_bools, reason = "each is something that is known or not")]
 pub(super) struct Policy {
     most_failing: f64,
+    sameness: Sameness,
+    /// Further attempts for transient failures.
+    retries: u32,
     rate: Rate,
     /// Something was fetched.
     proven: bool,
@@ -100,8 +110,8 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    pub(super) fn new(most_failing: f64) -> Self {
-        Self { most_failing, untried: true, ..Self::default() }
+    pub(super) fn new(most_failing: f64, retries: u32, most_same: f64) -> Self {
+        Self { most_failing, retries, sameness: Sameness::new(most_same), untried: true, ..Self::default() }
     }
 
     /// How many GUIDs may be in flight until something has come home: once something failed that no image is to blame for,
@@ -238,38 +248,22 @@ impl Policy {
         Turn::Pause(pause)
     }
 
-    /// Why to end the run: the origin has been away for too long.
-    pub(super) fn gone(&self, now: Instant) -> Option<&str> {
+    /// Whether the run ends because the origin has been away for too long.
+    pub(super) fn gone(&self, now: Instant) -> Option<Ending> {
         let long = |since: Instant| now.duration_since(since) >= AWAY;
         let away = self.outage.as_ref().is_some_and(|outage| long(outage.began));
         let put_off = self.put_off.is_some_and(|(since, times)| times >= ROW && long(since));
-        (away || put_off).then_some(self.cause.as_str())
-    }
-
-    /// How long to wait before an image that was refused is asked for again without a count, if others were refused too:
-    /// then the pace is to blame, and adapts.
-    pub(super) fn forgives(&mut self, job: &Job, failure: &Failure, jitter: f64, now: Instant) -> Option<Duration> {
-        if !failure.is_refusal() || failure.own {
-            return None;
-        }
-        self.refused.retain(|(place, at)| *place != job.place && now.duration_since(*at) < TOGETHER);
-        let shared = self.refused.len() >= 2;
-        self.refused.push((job.place, now));
-        if self.refused.len() > 3 {
-            self.refused.remove(0);
-        }
-        let wait = Duration::from_secs(2).mul_f64(jitter).max(failure.retry_after.unwrap_or_default());
-        (shared && job.excused < REFUSALS).then_some(wait)
+        (away || put_off).then(|| Ending::Away(self.cause.clone()))
     }
 
     /// An attempt failed, and another one follows.
-    pub(super) fn tried(&mut self, job: &Job) -> Option<TooMany> {
+    pub(super) fn tried(&mut self, job: &Job) -> Option<Ending> {
         let exceeded = self.rate.tried(job.place?, self.most());
         self.too_many(exceeded)
     }
 
     /// A GUID's story is over.
-    pub(super) fn ended(&mut self, job: &Job, failure: Option<&Failure>) -> Option<TooMany> {
+    pub(super) fn ended(&mut self, job: &Job, failure: Option<&Failure>) -> Option<Ending> {
         if let Some(failure) = failure {
             self.causes.entry(failure.kind).or_default().clone_from(&failure.message);
         }
@@ -277,34 +271,27 @@ impl Policy {
         self.too_many(exceeded)
     }
 
+    /// A file came home. Says so when it is too often the same one.
+    pub(super) fn came(&mut self, guid: &Guid, saved: &Saved) -> Option<Ending> {
+        match saved {
+            Saved { how: How::Fetched | How::Replaced, facts: Facts { sha256: Some(digest), .. } } => {
+                self.sameness.came(*digest, guid).map(|same| ends::always_the_same(&same))
+            }
+            _ => None,
+        }
+    }
+
     fn most(&self) -> f64 {
         if self.most_failing < 100.0 { self.most_failing } else { f64::INFINITY }
     }
 
-    fn too_many(&self, exceeded: Option<Exceeded>) -> Option<TooMany> {
+    fn too_many(&self, exceeded: Option<Exceeded>) -> Option<Ending> {
         let Exceeded { failed, commonest, since } = exceeded?;
         let cause = self.causes.get(&commonest).map_or("", String::as_str);
         let words =
             format!("{failed} of {OF} that were tried one after the other failed, most of them {commonest}: {cause}");
-        Some(TooMany { words, commonest, since: since? })
+        Some(ends::too_many(&words, commonest, since?))
     }
-}
-
-/// More failed than is allowed.
-#[derive(Debug)]
-pub(super) struct TooMany {
-    pub(super) words: String,
-    pub(super) commonest: Kind,
-    /// From when on failures are not taken for good.
-    pub(super) since: Instant,
-}
-
-/// Scheme and authority of a URL, less what may be a secret in it.
-pub(super) fn place_of(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}")
 }
 
 fn host(url: &str) -> &str {

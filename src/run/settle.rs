@@ -3,16 +3,13 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
-use crate::failure::{Failure, Kind};
-
-use super::retry::{self, Verdict};
+use crate::ending::Ending;
+use crate::failure::Failure;
 use crate::outcome::{Attempt, Job};
 
 use super::Course;
-use super::ending::Early;
-use super::memory::Waiting;
-use super::policy::{Charge, TooMany, Turn};
+use super::policy::{Charge, Turn, Verdict, hopeless};
+use super::waiting::Waiting;
 
 impl Course<'_> {
     /// Decides what an attempt means.
@@ -58,27 +55,17 @@ impl Course<'_> {
         if failure.concerns_all() {
             self.tools.pace.looked_at();
         }
-        if failure.kind == Kind::Disk && !failure.own {
-            let error = Error::new("save", "file", &failure.message)
-                .with_way_out("what was fetched before is recorded; make room or mend the disk, and run again");
-            self.early.get_or_insert(Early::broken(error));
-        }
-        match retry::decide(job.attempts, self.settings.retries, &failure, fastrand::f64()) {
-            // Where a redirect leads to is asked for by this image alone.
-            Verdict::EndRun(_) if failure.own => self.end(job, Err(failure)),
-            Verdict::EndRun(wait) => {
-                self.early.get_or_insert(Early::ComeBack(wait));
+        match self.policy.judge(&job, &failure, fastrand::f64(), Instant::now()) {
+            Verdict::After(wait) => self.put_off(job, wait),
+            Verdict::Uncounted(wait) => {
+                job.excused += 1;
+                self.excuse(job, wait);
+            }
+            Verdict::GiveUp => self.end(job, Err(failure)),
+            Verdict::EndRun(ending) => {
+                self.end_run(Some(ending));
                 self.end(job, Err(failure));
             }
-            _ if failure.kind == Kind::Disk => self.end(job, Err(failure)),
-            verdict => match (self.policy.forgives(&job, &failure, fastrand::f64(), Instant::now()), verdict) {
-                (Some(wait), _) => {
-                    job.excused += 1;
-                    self.excuse(job, wait);
-                }
-                (None, Verdict::After(wait)) => self.put_off(job, wait),
-                (None, _) => self.end(job, Err(failure)),
-            },
         }
     }
 
@@ -90,7 +77,7 @@ impl Course<'_> {
 
     fn put_off(&mut self, job: Job, wait: Duration) {
         let found = self.policy.tried(&job);
-        self.judge_rate(found);
+        self.end_run(found);
         self.sequence += 1;
         self.waiting.push(Reverse(Waiting { due: Instant::now() + wait, sequence: self.sequence, job }));
     }
@@ -99,16 +86,15 @@ impl Course<'_> {
     fn give_up(&mut self) {
         if let Some((job, failure)) = self.doubtful.last() {
             let url = self.tools.url(job).unwrap_or_default();
-            self.early.get_or_insert(Early::hopeless(&url, failure));
+            self.early.get_or_insert(hopeless(&url, failure));
         }
         for (job, failure) in std::mem::take(&mut self.doubtful) {
             self.end(job, Err(failure));
         }
     }
 
-    pub(super) fn judge_rate(&mut self, found: Option<TooMany>) {
-        if let Some(found) = found {
-            self.early.get_or_insert(Early::too_many(&found));
-        }
+    /// The run ends so, unless it ends for another reason already.
+    pub(super) fn end_run(&mut self, how: Option<Ending>) {
+        self.early = self.early.take().or(how);
     }
 }

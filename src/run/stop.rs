@@ -10,16 +10,8 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 
+use crate::ending::Reason;
 use crate::machine::is_ignored;
-
-/// Why a run is asked to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// This signal came.
-    Signal(i32),
-    /// `--max-runtime` is over.
-    Runtime,
-}
 
 /// Has a file that grows beyond `ulimit -f` be an error of whoever writes it, and not the end of the process.
 ///

@@ -1,9 +1,7 @@
-//! What a run is told, whom it tells, and what it says at its end.
+//! What a run is told, and whom it tells.
 
 use std::time::Duration;
 
-use crate::error::{Error, ExitCode};
-use crate::manifest::Status;
 use crate::outcome::Outcome;
 use crate::tally::Tally;
 
@@ -34,17 +32,4 @@ pub trait Watch {
     fn outcome(&mut self, outcome: &Outcome);
     /// Something that the user should know, in one line.
     fn notice(&mut self, line: &str);
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// Its counts.
-    pub tally: Tally,
-    /// The word in the run's row.
-    pub status: Status,
-    /// What the process exits with.
-    pub code: ExitCode,
-    /// Why it could not go on, if so.
-    pub error: Option<Error>,
 }

@@ -5,60 +5,50 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
 
+use crate::ending::{Ending, Reason};
 use crate::error::Result;
-use crate::manifest::Ending;
 use crate::outcome::Attempt;
+use crate::tally::Tally;
 
 use super::crew::Crew;
-use super::ending::Early;
 use super::ledger::Closing;
 use super::policy::Charge;
-use super::stop::{Reason, Stop};
-use super::terms::Ended;
+use super::stop::Stop;
 use super::{Course, GRACE, LAST_GRACE};
 
 impl Course<'_> {
     /// Stops the workers, takes in what they still bring home, and closes the books.
-    pub(super) fn wind_down(mut self, mut crew: Crew, stop: &Stop) -> Result<Ended> {
+    pub(super) fn wind_down(mut self, mut crew: Crew, stop: &Stop) -> Result<(Tally, Ending)> {
         let Some(mut early) = self.early.take() else {
             crew.leave(GRACE);
             self.show();
-            let (status, code) = self.tally.verdict(self.left);
-            return Ok(Ended { tally: self.tally, status, code, error: None });
+            let ending = self.tally.ending(self.left);
+            return Ok((self.tally, ending));
         };
         self.tools.pace.halt();
         crew.jobs = None;
         while crew.queue.try_recv().is_ok() {}
-        if !matches!(early, Early::Broken { .. }) {
-            self.watch.notice(&early.words());
+        if let (Some(words), false) = (early.words(), early.is_broken()) {
+            self.watch.notice(&words);
         }
         self.take_in_the_last(&crew);
         crew.leave(Duration::ZERO);
         if let Err(error) = self.make_durable() {
             self.leave_out_what_is_not_durable();
             // The first error is the one to report; a signal is none.
-            if !matches!(early, Early::Broken { .. }) {
-                early = Early::broken(error);
+            if !early.is_broken() {
+                early = Ending::broken(error);
             }
         }
-        let end = Ending {
-            status: early.status(),
-            error: (!matches!(early, Early::Asked(_))).then(|| early.words()),
-            forgive_since: early.forgive_since(),
-        };
-        let closed = self.close_early(&end, stop);
+        let closed = self.close_early(&early, stop);
         self.show();
-        if let (Ok(Some(signal)), false) = (&closed, matches!(early, Early::Broken { .. })) {
-            early = Early::Asked(*signal);
+        // The first error is the one to report.
+        if !early.is_broken()
+            && let Some(signal) = closed?
+        {
+            early = Ending::Asked(signal);
         }
-        let (status, code) = (early.status(), early.code());
-        let error = match (early, closed) {
-            // The first error is the one to report.
-            (Early::Broken { error, .. }, _) => Some(error),
-            (_, Err(error)) => return Err(error),
-            (_, Ok(_)) => None,
-        };
-        Ok(Ended { tally: self.tally, status, code, error })
+        Ok((self.tally, early))
     }
 
     /// What is in flight may end; after the grace it is cut off, and stays pending. A worker that does not notice even
@@ -110,13 +100,13 @@ impl Course<'_> {
         }
     }
 
-    /// What the disk may not keep is not recorded and does not count; what failed is.
+    /// What the disk may not keep is not recorded and does not count; what failed is, and what was there before.
     fn leave_out_what_is_not_durable(&mut self) {
         for outcome in self.batch.split_off(self.durable) {
-            if outcome.result.is_err() {
-                self.batch.push(outcome);
-            } else {
+            if outcome.result.as_ref().is_ok_and(|saved| saved.how.is_new()) {
                 self.tally.take_back(&outcome);
+            } else {
+                self.batch.push(outcome);
             }
         }
         self.durable = self.batch.len();

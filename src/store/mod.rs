@@ -2,18 +2,17 @@
 //!
 //! A file is written under a temporary name in `DEST/.toller/RUN_ID/` and renamed, so that no moment shows half of
 //! it; a batch is made durable before anybody records it. The destination's lock keeps two fetches apart.
-//! Only this file and its folder write to disk. It does not know what an image is, and nothing of HTTP or DuckDB.
+//! Only this folder changes a destination. It does not know what an image is, and nothing of HTTP or DuckDB.
 
 mod durable;
 mod layout;
 mod look;
-mod making;
 mod names;
 mod own;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -25,7 +24,6 @@ use crate::guid::Guid;
 
 pub use layout::Layout;
 pub use look::{Look, read, walk};
-pub use making::Making;
 use names::Names;
 use own::{OwnFolder, RunFolder};
 
@@ -292,35 +290,8 @@ pub fn must_be_free(dest: &Path) -> Result<()> {
     OwnFolder::find(dest).map_or(Ok(()), |own| own.must_be_free())
 }
 
-/// Opens a list that grows a line at a time, for `--failed-list`; `-` is stdout.
-///
-/// # Errors
-/// The file cannot be made.
-pub fn create_list(path: &Path) -> Result<Box<dyn Write>> {
-    if path == Path::new("-") {
-        return Ok(Box::new(BufWriter::new(io::stdout())));
-    }
-    match File::create(path) {
-        Ok(file) => Ok(Box::new(BufWriter::new(file))),
-        Err(error) => Err(Error::new("failed list", path.display(), error)),
-    }
-}
-
 /// How many temporary files dead runs have left in a destination.
 #[must_use]
 pub fn leftovers(dest: &Path) -> u64 {
     OwnFolder::find(dest).map_or(0, |own| own.leftovers())
-}
-
-/// Keeps a stream in a file without a name, which goes away with the handle.
-///
-/// # Errors
-/// The stream cannot be read, or the folder for temporary files cannot take it.
-pub fn spool(stream: &mut dyn Read) -> io::Result<File> {
-    let path = std::env::temp_dir().join(format!("toller-{}-{:08x}", std::process::id(), fastrand::u32(..)));
-    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
-    fs::remove_file(&path)?;
-    io::copy(stream, &mut file)?;
-    io::Seek::rewind(&mut file)?;
-    Ok(file)
 }

@@ -47,8 +47,8 @@ impl Progress {
     }
 
     /// Lists the GUIDs that fail, one a line, too.
-    pub fn list_failed(&mut self, list: Option<Box<dyn Write>>) {
-        self.failed_list = list;
+    pub fn list_failed(&mut self, list: Box<dyn Write>) {
+        self.failed_list = Some(list);
     }
 
     /// Takes the bar away and writes out the list.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::ending::Ending;
 use crate::error::{Error, Result};
 use crate::manifest::Status;
 use crate::tally::Tally;
@@ -93,14 +94,14 @@ pub fn left_alone(kinds: &[(String, u64)]) -> String {
 impl FetchReport {
     /// Puts the counts of a run together.
     #[must_use]
-    pub fn new(run_id: Option<String>, status: Status, exit_code: u8, tally: &Tally, elapsed: Duration) -> Self {
+    pub fn new(run_id: Option<String>, ending: &Ending, tally: &Tally, elapsed: Duration) -> Self {
         let seconds = elapsed.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate, not a count")]
         let home = (tally.fetched + tally.reused + tally.unchanged) as f64;
         Self {
             run_id,
-            status,
-            exit_code,
+            status: ending.status(),
+            exit_code: ending.code().number(),
             pending: tally.pending,
             fetched: tally.fetched,
             reused: tally.reused,

@@ -60,7 +60,7 @@ impl Claims<'_> {
     ///
     /// # Errors
     /// Neither memory nor the disk for temporary files has room.
-    pub fn page(&self, after: i64, limit: usize) -> Result<Vec<Claim>> {
+    pub fn following(&self, after: i64, limit: usize) -> Result<Vec<Claim>> {
         // The places have no gaps, and a range of them is found without going through all that follow.
         self.claims_where(&format!("place > {after} AND place <= {after} + {limit}"))
     }
@@ -68,7 +68,7 @@ impl Claims<'_> {
     /// The claims at these places, which are in order.
     ///
     /// # Errors
-    /// As [`Claims::page`].
+    /// As [`Claims::following`].
     pub fn at(&self, places: &[i64]) -> Result<Vec<Claim>> {
         let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(Vec::new()) };
         let list: Vec<_> = places.iter().map(i64::to_string).collect();
@@ -91,7 +91,7 @@ impl Claims<'_> {
     /// How many of these ids the warehouse does not know.
     ///
     /// # Errors
-    /// As [`Claims::page`].
+    /// As [`Claims::following`].
     pub fn count_unknown(&self, ids: &[Box<str>]) -> Result<u64> {
         let count = || -> duckdb::Result<i64> {
             self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE name (id VARCHAR)")?;

@@ -10,6 +10,7 @@ mod files;
 mod images;
 mod load;
 mod merge;
+mod patience;
 mod pending;
 mod place;
 mod record;
@@ -43,10 +44,6 @@ use tables::{quote, text};
 const MEMORY: u64 = 64 << 20;
 /// What the rest of the process takes, and what DuckDB takes without counting it.
 const OWN_MEMORY: u64 = 128 << 20;
-
-/// How long to wait before trying a locked warehouse again, while there is nothing else to do, at first and at the most: each
-/// try takes a millisecond of a processor.
-const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// What a window is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +214,7 @@ impl Warehouse {
         patience: Duration,
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Window<'_>>> {
-        patiently(patience, stop, || self.open(access))
+        patience::patiently(patience, stop, || self.open(access))
     }
 
     /// Opens the warehouse for reading and gives what `read` takes from it.
@@ -267,27 +264,6 @@ impl Warehouse {
             ));
         }
         Err(error(&plain(&words)))
-    }
-}
-
-/// Tries until the lock is gone, the patience is over, or `stop` says so (`None`).
-fn patiently<'w>(
-    patience: Duration,
-    stop: &dyn Fn() -> bool,
-    mut open: impl FnMut() -> Result<Opened<'w>>,
-) -> Result<Option<Window<'w>>> {
-    let started = Instant::now();
-    let mut pause = TRY_AGAIN.0;
-    loop {
-        match open()? {
-            Opened::Window(window) => return Ok(Some(window)),
-            Opened::Locked(error) if started.elapsed() >= patience => return Err(error),
-            Opened::Locked(_) if stop() => return Ok(None),
-            Opened::Locked(_) => {
-                std::thread::sleep(pause.min(patience.saturating_sub(started.elapsed())));
-                pause = (pause * 5 / 4).min(TRY_AGAIN.1);
-            }
-        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The record of a batch: what succeeded is done, what failed stands in the failures' table, the run's row is current, in one
 //! transaction.
 
+use crate::ending::Ending;
 use crate::error::Result;
-use crate::manifest::Ending;
 use crate::tally::Tally;
 
 use super::{RunsTable, Shape, Staged, Window};

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use duckdb::params;
 use serde::Serialize;
 
+use crate::ending::Ending;
 use crate::error::Result;
-use crate::manifest::{Ending, RunManifest, is_dead};
+use crate::manifest::{RunManifest, is_dead};
 use crate::tally::Tally;
 
 use super::tables::{Name, text, type_of};
@@ -264,13 +265,13 @@ impl Window<'_> {
                 number(tally.bytes),
                 number(tally.requests),
                 number(tally.connections),
-                end.map(|end| end.status.word()),
+                end.map(|end| end.status().word()),
                 end.map(|_| now),
-                end.and_then(|end| end.error.as_deref()),
+                end.and_then(Ending::recorded_error),
                 run_id
             ],
         )?;
-        match end.and_then(|end| end.forgive_since) {
+        match end.and_then(Ending::forgive_since) {
             Some(since) => self.forgive_failures(run_id, since),
             None => Ok(()),
         }
@@ -295,7 +296,11 @@ impl Window<'_> {
     fn runs_where(&self, condition: &str, most: usize) -> Result<Vec<RunRow>> {
         let Some(manifest) = self.readable_manifest()? else { return Ok(Vec::new()) };
         let lacking = self.lacking(&manifest, &names(&COLUMNS[ALWAYS..]))?;
-        let later = COLUMNS[ALWAYS..].iter().map(|(column, _)| if lacking.contains(column) { "NULL" } else { *column });
+        let later = COLUMNS[ALWAYS..].iter().map(|(column, declared)| match lacking.contains(column) {
+            true if *declared == "BIGINT" => "NULL::BIGINT",
+            true => "NULL::VARCHAR",
+            false => *column,
+        });
         let later = later.collect::<Vec<_>>().join(", ");
         let time = |column: &str| format!("strftime({column}, '%Y-%m-%dT%H:%M:%S.%fZ')");
         let sql = format!(

@@ -20,7 +20,7 @@ use crate::run::Expect;
 use crate::store::Layout;
 use crate::warehouse::{Name, RunRow, Tables};
 
-pub use origin::{FetchConfig, OriginArgs, Origins, ProgressArg};
+pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed};
 use urls::extension;
 use values::{seconds, whole};
 

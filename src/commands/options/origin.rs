@@ -151,11 +151,11 @@ pub enum ProgressArg {
 
 /// Which of two values that exclude each other were typed, for "flags win" over the environment.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Origins {
+pub struct Typed {
     /// `--url` was typed.
-    pub url_typed: bool,
+    pub url: bool,
     /// `--url-column` was typed.
-    pub url_column_typed: bool,
+    pub url_column: bool,
 }
 
 /// What `fetch` and `pipe` run with.
@@ -205,13 +205,10 @@ impl FetchConfig {
     ///
     /// # Errors
     /// The first value that is wrong, absurd, or does not go with another.
-    pub fn new(args: OriginArgs, url_column: Option<String>, origins: Origins, batch_seconds: f64) -> Result<Self> {
+    pub fn new(args: OriginArgs, url_column: Option<String>, typed: Typed, batch_seconds: f64) -> Result<Self> {
         let mut warnings = Vec::new();
-        let urls = urls(args.url, url_column, origins, &mut warnings)?;
-        let template = match &urls {
-            UrlSource::Template(template) => Some(template.clone()),
-            _ => None,
-        };
+        let urls = urls(args.url, url_column, typed, &mut warnings)?;
+        let template = if let UrlSource::Template(template) = &urls { Some(template.clone()) } else { None };
         let extension = match args.extension {
             Some(given) => extension(&given)?,
             None => extension_of(&urls, args.expect, &mut warnings),

@@ -6,7 +6,7 @@ use crate::origin::parse_url;
 use crate::text::without_secrets;
 use crate::warehouse::UrlSource;
 
-use super::{ExpectArg, Origins};
+use super::{ExpectArg, Typed};
 
 /// The extensions that images have.
 const IMAGES: [&str; 18] = [
@@ -19,17 +19,15 @@ const LONGEST_EXTENSION: usize = 50;
 pub(super) fn urls(
     url: Option<String>,
     column: Option<String>,
-    origins: Origins,
+    typed: Typed,
     warnings: &mut Vec<String>,
 ) -> Result<UrlSource> {
     match (url, column) {
-        (Some(_), Some(_)) if origins.url_typed && origins.url_column_typed => {
+        (Some(_), Some(_)) if typed.url && typed.url_column => {
             Err(Error::usage("--url", "it does not go with --url-column"))
         }
         // What was typed wins over the environment.
-        (url, Some(column)) if url.is_none() || origins.url_column_typed || !origins.url_typed => {
-            Ok(UrlSource::Column(column))
-        }
+        (url, Some(column)) if url.is_none() || typed.url_column || !typed.url => Ok(UrlSource::Column(column)),
         (Some(url), _) => template(&url, warnings).map(UrlSource::Template),
         (None, _) => Ok(UrlSource::None),
     }
@@ -120,9 +118,9 @@ mod tests {
 
     #[test]
     fn what_is_typed_wins_over_the_environment() {
-        let both = |url_typed, url_column_typed| {
-            let origins = Origins { url_typed, url_column_typed };
-            urls(Some("https://h/{guid}".into()), Some("url".into()), origins, &mut Vec::new())
+        let both = |url, url_column| {
+            let typed = Typed { url, url_column };
+            urls(Some("https://h/{guid}".into()), Some("url".into()), typed, &mut Vec::new())
         };
         assert!(both(true, true).is_err());
         assert!(matches!(both(true, false), Ok(UrlSource::Template(_))));

@@ -194,8 +194,8 @@ fn the_sides_of_an_avif_are_those_of_its_primary_item() {
     let list = [size(64, 64), turn, boxed(*b"av1C", b""), size(300, 200), size(9, 9)];
     // Two items, of which the second has a codec, a size and a turn that is not made.
     let places = full(*b"ipma", 0, b"\0\0\0\x02\0\x01\x01\x01\0\x02\x03\x83\x04\x82");
-    assert_eq!(sides(&with_properties(b"\0\0\0\0\0\x02", &list, &[places.clone()])), ("avif", 300, 200));
-    assert_eq!(sides(&with_properties(b"\0\0\0\0\0\x01", &list, &[places.clone()])), ("avif", 64, 64));
+    assert_eq!(sides(&with_properties(b"\0\0\0\0\0\x02", &list, std::slice::from_ref(&places))), ("avif", 300, 200));
+    assert_eq!(sides(&with_properties(b"\0\0\0\0\0\x01", &list, std::slice::from_ref(&places))), ("avif", 64, 64));
     // Ids of four bytes, places of two, in a second list.
     let long = boxed(*b"ipma", b"\x01\0\0\x01\0\0\0\x01\0\x01\0\x02\x02\x80\x03\0\x05");
     assert_eq!(sides(&with_properties(b"\x01\0\0\0\0\x01\0\x02", &list, &[places.clone(), long])), ("avif", 9, 9));
@@ -218,7 +218,7 @@ fn the_sides_of_a_sequence_are_those_of_its_track_and_of_a_small_avif_those_of_i
     assert_eq!(sides(&sequence), ("avif", 300, 200));
     let small = |bits: &[u8]| sides(&[ftyp(b"mif3avif"), boxed(*b"mini", &[&[0; 2], bits].concat())].concat());
     // 101 x 128 in seven bits each, 300 x 32768 in fifteen.
-    assert_eq!(small(&[0x80 | 100, 127 << 1, 0, 0]), ("avif", 101, 128));
+    assert_eq!(small(&[0x80 | 0x64, 0x7F << 1, 0, 0]), ("avif", 101, 128));
     assert_eq!(small(&[0x01, 0x2B, 0xFF, 0xFE]), ("avif", 300, 32_768));
     assert_eq!(small(&[0x01]), ("avif", 0, 0));
 }

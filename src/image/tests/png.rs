@@ -121,7 +121,7 @@ fn rows_are_counted_for_every_kind_of_pixel_and_both_ways_of_interlacing() {
 #[test]
 fn the_sides_of_a_png_are_those_of_its_header() {
     assert_eq!(sides(&small_png()), ("png", 5, 3));
-    let interlaced = png(&header(70_000, 1, [1, 0, 1]), &packed(&[0; 20_000], 6));
+    let interlaced = png(&header(70_000, 1, [1, 0, 1]), &packed(&vec![0; 20_000], 6));
     assert_eq!(sides(&interlaced), ("png", 70_000, 1));
 }
 

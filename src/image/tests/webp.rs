@@ -128,7 +128,7 @@ fn the_sides_of_a_webp_are_those_of_its_canvas_or_of_its_picture() {
     let lossy = chunk(*b"VP8 ", b"\x70\0\0\x9D\x01\x2A\xFF\x7F\x03\x81abc");
     assert_eq!(sides(&riff(&[&lossy])), ("webp", 16383, 259));
     // The lower fourteen bits are 300 less one, the upper ones 4097 less one, and then one of transparency.
-    let lossless: u32 = 1 << 28 | 4096 << 14 | 299;
+    let lossless: u32 = 1 << 28 | 0x1000 << 14 | 0x12B;
     let lossless = chunk(*b"VP8L", &[b"\x2F", &lossless.to_le_bytes()[..], b"\x12\x34"].concat());
     assert_eq!(sides(&riff(&[&lossless])), ("webp", 300, 4097));
     let canvas = chunk(*b"VP8X", b"\x02\0\0\0\0\0\x01\x04\0\0");

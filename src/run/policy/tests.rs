@@ -13,7 +13,7 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        Self { policy: Policy::new(50.0), now: Instant::now(), place: 0 }
+        Self { policy: Policy::new(50.0, 4, 100.0), now: Instant::now(), place: 0 }
     }
 
     /// Another image's first attempt, sent now.
@@ -69,7 +69,7 @@ fn while_the_origin_is_away_pauses_double_and_after_five_minutes_it_is_over() {
         play.later(seconds);
     }
     play.later(30);
-    assert_eq!(play.policy.gone(play.now), Some(""));
+    assert_eq!(play.policy.gone(play.now), Some(Ending::Away(String::new())));
     assert_eq!(play.well(), (Charge::Own, Turn::Resume { refused: false }));
     assert_eq!(play.policy.gone(play.now), None);
 }
@@ -106,11 +106,6 @@ fn an_image_that_failed_before_is_no_witness() {
         let attempt = Attempt { job: job.clone(), sent: Some(play.now), result };
         assert_eq!(play.policy.weigh(&attempt, play.now), (Charge::Own, Turn::Nothing));
     }
-}
-
-#[test]
-fn no_secret_of_a_url_is_in_the_name_of_its_place() {
-    assert_eq!(place_of("https://user:pass@h.test:8443/a?sig=secret"), "https://h.test:8443");
 }
 
 #[test]

@@ -2,11 +2,17 @@
 //! for. It ends when its standard input does, so it never outlives the script that started it.
 #![allow(dead_code, reason = "the demo needs only a part of what the tests do")]
 
+#[path = "../tests/support/certs.rs"]
 mod certs;
+#[path = "../tests/support/origin.rs"]
 mod origin;
+#[path = "../tests/support/pictures.rs"]
 mod pictures;
+#[path = "../tests/support/reply.rs"]
 mod reply;
+#[path = "../tests/support/request.rs"]
 mod request;
+#[path = "../tests/support/wire.rs"]
 mod wire;
 
 use origin::Origin;

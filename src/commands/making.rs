@@ -14,14 +14,14 @@ use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, ExitCode, Result};
 
-use super::own::LOCK;
-
+/// What its lock is called.
+const LOCK: &str = "lock";
 /// How long to wait before looking again whether the other one is ready.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
 /// A file on its way to its place.
 #[derive(Debug)]
-pub struct Making {
+pub(super) struct Making {
     place: PathBuf,
     folder: PathBuf,
     file: PathBuf,
@@ -33,7 +33,7 @@ impl Making {
     ///
     /// # Errors
     /// Its folder cannot be written to; another process makes it for longer than `patience` (exit code 75).
-    pub fn begin(place: &Path, patience: Duration) -> Result<Option<Self>> {
+    pub(super) fn begin(place: &Path, patience: Duration) -> Result<Option<Self>> {
         let fault = |cause: io::Error| Error::new("make warehouse", place.display(), cause);
         let Some(name) = place.file_name() else { return Ok(None) };
         let mut own = std::ffi::OsString::from(".");
@@ -67,8 +67,7 @@ impl Making {
     }
 
     /// Where it is made.
-    #[must_use]
-    pub fn file(&self) -> &Path {
+    pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
@@ -76,7 +75,7 @@ impl Making {
     ///
     /// # Errors
     /// The disk cannot keep it, or there is a file of that name now (exit code 75).
-    pub fn publish(self) -> Result<()> {
+    pub(super) fn publish(self) -> Result<()> {
         let fault = |cause: io::Error| Error::new("make warehouse", self.place.display(), cause);
         File::open(&self.file).and_then(|file| file.sync_all()).map_err(fault)?;
         self.rename().map_err(|cause| match cause.kind() {

@@ -2,6 +2,7 @@
 //! of ten thousand, a million and ten million rows. `cargo bench` prints medians; `cargo bench -- ROWS…` takes other tables.
 #![allow(dead_code, reason = "of the pictures only some are wanted")]
 
+#[path = "../tests/support/pictures.rs"]
 mod pictures;
 
 use std::error::Error;
@@ -62,6 +63,8 @@ fn record(file: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
         manifest: table("run_manifest"),
         manifest_named: false,
         failure: table("thumb_failure"),
+        file: table("thumb_file"),
+        keep_files: true,
     };
     let warehouse = Warehouse::new(file.to_owned(), tables, Effort::Beside)?;
     let open = || match warehouse.open(Access::Write)? {
