@@ -1,6 +1,6 @@
 //! `toller fetch`: the main job. Puts its parts together, and says what came of it.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 
@@ -13,9 +13,9 @@ use crate::store::{self, Share};
 use crate::tally::Tally;
 use crate::terminal::{FetchReport, grouped, left_alone, show};
 use crate::text::shown;
-use crate::warehouse::{Effort, PendingRow, Selection, UrlSource, Warehouse};
+use crate::warehouse::{Effort, Failed, PendingRow, Selection, UrlSource, Warehouse};
 
-use super::options::{FetchConfig, OriginArgs, Origins, WarehouseArgs, WarehouseConfig};
+use super::options::{FetchConfig, OriginArgs, Origins, WarehouseArgs, WarehouseConfig, age};
 use super::session::{Session, conclude, stopped};
 
 /// What `-h` begins with.
@@ -41,9 +41,9 @@ pub struct FetchArgs {
     /// A further condition on the pending rows
     #[arg(long = "where", value_name = "SQL")]
     pub condition: Option<String>,
-    /// Also fetch what failed for good in an earlier run
-    #[arg(long)]
-    pub retry_failed: bool,
+    /// Also fetch what failed for good in an earlier run; with an age (7d, 12h), only what failed longer ago than that
+    #[arg(long, value_name = "AGE", num_args = 0..=1, require_equals = true, default_missing_value = "yes")]
+    pub retry_failed: Option<String>,
     /// The summary as one JSON object on stdout
     #[arg(long)]
     pub json: bool,
@@ -56,7 +56,7 @@ pub struct FetchArgs {
 pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
     let started = Instant::now();
     let place = WarehouseConfig::new(args.warehouse)?;
-    let config = FetchConfig::new(args.origin, args.url_column, origins, 10.0)?;
+    let config = FetchConfig::new(args.origin, args.url_column, origins, Duration::from_secs(10))?;
     if config.urls == UrlSource::None {
         return Err(Error::usage("--url", "it is required, unless --url-column is given")
             .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'"));
@@ -67,7 +67,7 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
     let selection = Selection {
         condition: args.condition.map(|sql| warehouse.condition(sql)).transpose()?,
         urls: config.urls.clone(),
-        skip_failed: !args.retry_failed,
+        failed: failed(args.retry_failed.as_deref())?,
         run_id: run_id.clone(),
     };
     let look = books::look(&warehouse, &selection, place.lock_wait, &session.stop)?;
@@ -108,6 +108,19 @@ pub fn fetch(args: FetchArgs, origins: Origins) -> Result<ExitCode> {
     let report = FetchReport::new(Some(run_id), ended.status, ended.code.number(), &ended.tally, started.elapsed());
     say(&report, args.json, config.quiet)?;
     conclude(ended)
+}
+
+/// What `--retry-failed` says: an age, or a switch, which is how the environment gives it.
+fn failed(option: Option<&str>) -> Result<Failed> {
+    match option.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("0" | "n" | "no" | "f" | "false" | "off") => Ok(Failed::LeaveOut),
+        Some("1" | "y" | "yes" | "t" | "true" | "on") => Ok(Failed::Take),
+        Some(_) => {
+            let age = age("--retry-failed", option.unwrap_or_default())?;
+            let since = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+            Ok(Failed::LeaveOutSince(since))
+        }
+    }
 }
 
 /// What the row of a run says of its configuration.

@@ -20,7 +20,8 @@ use crate::warehouse::{Name, RunRow, Tables};
 
 pub use origin::{FetchConfig, OriginArgs, Origins, ProgressArg};
 use urls::extension;
-use values::{seconds, whole};
+pub use values::age;
+use values::{time_or_none, whole};
 
 /// The warehouse and the names in it.
 #[derive(Debug, Args)]
@@ -29,8 +30,8 @@ pub struct WarehouseArgs {
     #[arg(long, value_name = "FILE")]
     pub warehouse: PathBuf,
     /// How long to wait for the warehouse when another program has it
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
-    pub lock_wait: f64,
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub lock_wait: String,
     /// The table of images; schema.table is split at the dot
     #[arg(long, value_name = "NAME", default_value = "dim_image")]
     pub table: String,
@@ -88,7 +89,7 @@ impl WarehouseConfig {
         if own[0] == own[1] || own[0] == own[2] || own[1] == own[2] {
             return Err(Error::usage("--table, --manifest-table and --failure-table", "two of them have one name"));
         }
-        let lock_wait = seconds("--lock-wait", args.lock_wait, 0.0)?;
+        let lock_wait = time_or_none("--lock-wait", &args.lock_wait)?;
         Ok(Self { file: args.warehouse, tables, lock_wait })
     }
 }
