@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::failure::{Failure, Kind};
 use crate::guid::UrlTemplate;
 use crate::image::{self, Proof};
-use crate::origin::{Framing, Origin};
+use crate::origin::{Delivered, Framing, Origin, Said};
 
 use super::pace::Pace;
 use crate::outcome::{Attempt, How, Job, Saved};
@@ -79,9 +79,11 @@ pub fn proves_itself(body: &[u8]) -> bool {
     !body.ends_with(&[0; SECTOR]) && image::check(body) == Ok(Proof::Whole)
 }
 
-/// What a body tells of itself.
-fn facts(body: &[u8]) -> Facts {
-    Facts { bytes: body.len() as u64, ..Facts::default() }
+/// What a body tells of itself, and its origin of it.
+fn facts(body: &[u8], said: Said) -> Facts {
+    let Said { etag, last_modified, content_type, proof } = said;
+    let proof = proof.unwrap_or_default();
+    Facts { bytes: body.len() as u64, proof, etag, last_modified, content_type, ..Facts::default() }
 }
 
 /// What all workers share.
@@ -143,7 +145,7 @@ impl Tools {
         // Only the first attempt looks: what is not there then is brought by nobody else.
         let most = self.origin.max_bytes();
         if job.attempts == 0 && self.store.read(&job.guid, most, body) && proves_itself(body) {
-            return Some(Ok(Saved { how: How::Reused, facts: facts(body) }));
+            return Some(Ok(Saved { how: How::Reused, facts: facts(body, Said::default()) }));
         }
         let Some(url) = self.url_to_ask_for(job) else {
             return Some(Err(Failure::new(Kind::BadUrl, "no URL")));
@@ -153,8 +155,9 @@ impl Tools {
             sent.set(sent.get().or(turn));
             turn.is_some()
         };
-        let framing = match self.origin.attempt(&url, body, &wait_turn)? {
-            Ok(framing) => framing,
+        let (framing, said) = match self.origin.attempt(&url, None, body, &wait_turn)? {
+            Ok(Delivered::Body(framing, said)) => (framing, said),
+            Ok(Delivered::NotModified(_)) => return Some(Err(Failure::of_status(304, "", None))),
             Err(failure) => {
                 if let Some(sent) = sent.get() {
                     self.tell_pace(&failure, sent);
@@ -165,7 +168,7 @@ impl Tools {
         self.pace.well();
         self.pace.charge(body.len() as u64);
         let saved = self.expect.judge(body, framing).and_then(|()| self.store.save(number, &job.guid, body));
-        Some(saved.map(|()| Saved { how: How::Fetched, facts: facts(body) }))
+        Some(saved.map(|()| Saved { how: How::Fetched, facts: facts(body, said) }))
     }
 
     /// Before anything else, so that no other worker sends meanwhile; if it is too much, until main ends the run.
