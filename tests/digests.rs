@@ -24,7 +24,8 @@ fn truths(body: &[u8]) -> Vec<(&'static str, String)> {
 fn damaged(guid: &str) -> Vec<u8> {
     let mut image = image_for(guid);
     let middle = image.len() / 2;
-    let at = (middle..).find(|at| image[*at] != 0xFF && image[*at] != 0xFE && image[at - 1] != 0xFF).unwrap();
+    let at =
+        (middle..image.len()).find(|at| image[*at] != 0xFF && image[*at] != 0xFE && image[at - 1] != 0xFF).unwrap();
     image[at] ^= 1;
     image
 }
