@@ -13,6 +13,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("webpki_root_certs", &["origin"]),
     ("nix", &["store"]),
     ("ring", &["facts"]),
+    ("md5", &["origin"]),
+    ("crc32c", &["origin"]),
+    ("base64", &["origin"]),
     ("crossbeam_channel", &["run", "books"]),
     ("clap", &["cli", "commands"]),
 ];

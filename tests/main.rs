@@ -14,6 +14,7 @@ mod addresses;
 mod bad_input;
 mod conditions;
 mod destination;
+mod digests;
 mod disk;
 mod durability;
 mod faults;

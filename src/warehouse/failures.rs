@@ -8,7 +8,7 @@ use duckdb::params;
 use crate::error::Result;
 
 use super::tables::OwnTable;
-use super::{Selection, Shape, Window, micros};
+use super::{Failed, Selection, Shape, Window, micros};
 
 /// Its columns; `{id_type}` is the type of the ids.
 const COLUMNS: [(&str, &str); 9] = [
@@ -90,7 +90,7 @@ impl Window<'_> {
     }
 
     pub(super) fn leaves_failures_out(&self, selection: &Selection) -> Result<bool> {
-        Ok((selection.skip_failed || !selection.run_id.is_empty()) && self.has_failures()?)
+        Ok((selection.failed != Failed::Take || !selection.run_id.is_empty()) && self.has_failures()?)
     }
 
     pub(super) fn has_failures(&self) -> Result<bool> {

@@ -33,7 +33,7 @@ pub use condition::Condition;
 pub use images::{Shape, Standing};
 pub use load::{HasHeader, LoadReport, Source, load};
 pub use merge::Merged;
-pub use pending::{PendingRef, PendingRow, Repeats, Selection, UrlSource};
+pub use pending::{Failed, PendingRef, PendingRow, Repeats, Selection, UrlSource};
 pub use place::{may_be_warehouse, must_be_warehouse};
 pub use runs::{RunRow, RunsTable};
 pub use staging::Staged;

@@ -22,7 +22,8 @@ use crate::warehouse::{Name, RunRow, Tables};
 
 pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed};
 use urls::extension;
-use values::{seconds, whole};
+pub use values::age;
+use values::{time_or_none, whole};
 
 /// The warehouse and the names in it.
 #[derive(Debug, Args)]
@@ -31,8 +32,8 @@ pub struct WarehouseArgs {
     #[arg(long, value_name = "FILE")]
     pub warehouse: PathBuf,
     /// How long to wait for the warehouse when another program has it
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
-    pub lock_wait: f64,
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub lock_wait: String,
     /// The table of images; schema.table is split at the dot
     #[arg(long, value_name = "NAME", default_value = "dim_image")]
     pub table: String,
@@ -96,7 +97,7 @@ impl WarehouseConfig {
             let options = "--table, --manifest-table, --failure-table and --file-table";
             return Err(Error::usage(options, "two of them have one name"));
         }
-        let lock_wait = seconds("--lock-wait", args.lock_wait, 0.0)?;
+        let lock_wait = time_or_none("--lock-wait", &args.lock_wait)?;
         Ok(Self { file: args.warehouse, tables, lock_wait })
     }
 }
