@@ -133,7 +133,8 @@ impl Tools {
     fn facts(&self, body: &[u8], seen: Option<Seen>, said: Said) -> Result<Facts, Failure> {
         let sha256 = self.digest.then(|| Sha256::of(body));
         if let Some(digest) = sha256.filter(|digest| self.placeholders.contains(digest)) {
-            return Err(Failure::new(Kind::Placeholder, format!("sha256 {digest} is one of --reject-digest")));
+            let cause = format!("sha256 {digest} is one of --reject-digest");
+            return Err(Failure::new(Kind::Placeholder, cause).with_status(200));
         }
         let Said { etag, last_modified, content_type, proof } = said;
         let facts = facts(body, seen, sha256);
