@@ -42,6 +42,9 @@ pub trait Ledger {
     /// What keeps the books from being kept, in words.
     fn hindrance(&self) -> &'static str;
 
+    /// How many of what was counted as pending have turned out to be others' repeats since the run began.
+    fn repeats(&self) -> u64;
+
     /// The next pending GUID.
     ///
     /// # Errors

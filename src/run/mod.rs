@@ -79,6 +79,7 @@ pub fn run(
         tools,
         settings,
         watch,
+        pending,
         tally: Tally { pending, ..Tally::default() },
         started: Instant::now(),
         batch: Vec::new(),
@@ -104,6 +105,8 @@ struct Course<'r> {
     tools: Arc<Tools>,
     settings: &'r Settings,
     watch: &'r mut dyn Watch,
+    /// Counted at the start.
+    pending: u64,
     tally: Tally,
     started: Instant,
     batch: Vec<Outcome>,
@@ -273,7 +276,7 @@ impl Course<'_> {
             return Ok(());
         }
         self.make_durable()?;
-        self.count_requests();
+        self.count_what_others_know();
         if self.ledger.record(&self.batch, &self.tally, idle && self.dry)? {
             self.batch.clear();
             self.durable = 0;
@@ -296,7 +299,7 @@ impl Course<'_> {
 
     fn close(&mut self, early: Option<&Ending>) -> Result<Closing> {
         self.make_durable()?;
-        self.count_requests();
+        self.count_what_others_know();
         let closing = self.ledger.finish(&self.batch, &self.tally, early)?;
         if closing != Closing::Later {
             self.batch.clear();
@@ -305,14 +308,16 @@ impl Course<'_> {
         Ok(closing)
     }
 
-    fn count_requests(&mut self) {
+    fn count_what_others_know(&mut self) {
+        self.tally.pending = self.pending - self.ledger.repeats();
         self.tally.requests = self.tools.origin.requests();
         self.tally.connections = self.tools.origin.connections();
     }
 
     fn show(&mut self) {
-        self.count_requests();
-        self.watch.tick(&self.tally, self.settings.expected);
+        self.count_what_others_know();
+        let expected = self.settings.expected.map(|expected| expected.min(self.tally.pending));
+        self.watch.tick(&self.tally, expected);
     }
 
     /// Waits for something to do. While attempts come in fast it sleeps a little and takes many at once, because

@@ -17,9 +17,6 @@ use super::refresh::OnRecord;
 use super::tables::{quote, text};
 use super::{Condition, Shape, Window, micros};
 
-/// To tell apart more ids than this takes more memory than DuckDB is given otherwise.
-const MANY: u64 = 500_000;
-
 /// Where URLs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UrlSource {
@@ -184,27 +181,9 @@ impl Window<'_> {
             self.column_must_be_there(column)?;
         }
         let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
-        self.count("*", &pending).map_err(|cause| self.not_read(selection, &cause))
-    }
-
-    /// How many distinct GUIDs are pending, so many `rows` being pending.
-    ///
-    /// # Errors
-    /// As [`Window::count_pending_rows`].
-    pub fn count_distinct_pending(&self, shape: &Shape, selection: &Selection, rows: u64) -> Result<u64> {
-        if shape.unique {
-            return Ok(rows);
-        }
-        let what = format!("DISTINCT {}", shape.id);
-        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
-        let count = || self.count(&what, &pending);
-        let counted = if rows > MANY { self.with_room(count) } else { count() };
-        counted.map_err(|cause| self.not_read(selection, &cause))
-    }
-
-    fn count(&self, what: &str, pending: &str) -> duckdb::Result<u64> {
-        let sql = format!("SELECT count({what}) {pending}");
-        self.connection.query_row(&sql, [], |row| row.get(0)).map(i64::unsigned_abs)
+        let counted: duckdb::Result<i64> =
+            self.connection.query_row(&format!("SELECT count(*) {pending}"), [], |row| row.get(0));
+        counted.map(i64::unsigned_abs).map_err(|cause| self.not_read(selection, &cause))
     }
 
     /// How many rows the table has; DuckDB knows it without looking.

@@ -253,11 +253,12 @@ impl Window<'_> {
         let manifest = self.quoted(&runs.name);
         self.connection.execute(
             &format!(
-                "UPDATE {manifest} SET updated_at = make_timestamp(?), fetched = ?, reused = ?, unchanged = ?, failed = ?, bytes = ?, \
+                "UPDATE {manifest} SET updated_at = make_timestamp(?), pending = ?, fetched = ?, reused = ?, unchanged = ?, failed = ?, bytes = ?, \
                  requests = ?, connections = ?, status = coalesce(?, status), finished_at = make_timestamp(?), error = ? WHERE run_id = ?"
             ),
             params![
                 now,
+                number(tally.pending),
                 number(tally.fetched),
                 number(tally.reused),
                 number(tally.unchanged),
