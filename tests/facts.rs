@@ -93,6 +93,13 @@ fn lines_of_an_older_toller_are_merged_and_say_nothing_of_their_files() {
     assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "2");
     let facts = env.query("SELECT source_image_id, bytes, format, width, height, sha256, fetched_at FROM thumb_file");
     assert_eq!(facts, [["b", "10", "jpeg", "3", "NULL", &digest_of(b"b"), "2026-01-01 00:00:00"]]);
+    // More than the column holds, as a hostile image may say.
+    env.write(
+        "out.ndjson",
+        line("a").replace("2026", "2027").replace('}', r#","width":4294967295,"proof":"length"}"#) + "\n",
+    );
+    env.toller(["merge", "--warehouse"]).arg(env.warehouse()).arg("out.ndjson").run().expect(0);
+    assert_eq!(env.query("SELECT bytes, width FROM thumb_file WHERE source_image_id = 'a'"), [["10", "NULL"]]);
     for wrong in [r#","sha256":"12","proof":"length"}"#, r#","proof":"hope"}"#, r#","width":-1}"#] {
         env.write("out.ndjson", line("a").replace('}', wrong) + "\n");
         let out = env.toller(["merge", "--warehouse"]).arg(env.warehouse()).arg("out.ndjson").run().expect(1);
