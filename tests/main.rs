@@ -39,6 +39,7 @@ mod refresh;
 mod resume;
 mod retries;
 mod secrets;
+mod served;
 mod shipping;
 mod status;
 mod support_check;
