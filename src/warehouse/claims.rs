@@ -8,6 +8,7 @@ use std::time::Duration;
 use duckdb::{Connection, params};
 
 use crate::error::{Error, Result};
+use crate::facts::Sha256;
 use crate::outcome::{Id, Outcome};
 
 use super::{Shape, Staged, Warehouse, Window, plain};
@@ -21,12 +22,22 @@ pub struct Claim {
     pub id: Box<str>,
     /// Whether its thumbnail is said to be home.
     pub done: bool,
+    /// Whether its file has a row, whatever that says.
+    pub filed: bool,
+    /// Whether its file is on record as an image.
+    pub image: bool,
+    /// The length of its file, where that is on record.
+    pub bytes: Option<u64>,
+    /// The digest of its file, where that is on record.
+    pub sha256: Option<Sha256>,
 }
 
 /// All claims of a warehouse that is closed again.
 #[derive(Debug)]
 pub struct Claims<'w> {
     connection: &'w Connection,
+    /// What is known of a file can be written down: the table for it is toller's, or can be made.
+    pub can_file: bool,
 }
 
 impl Warehouse {
@@ -35,19 +46,21 @@ impl Warehouse {
     /// # Errors
     /// The warehouse cannot be read.
     pub fn claims(&self, patience: Duration) -> Result<(Claims<'_>, Shape)> {
-        let shape = self.read(patience, |window| {
+        let (shape, can_file) = self.read(patience, |window| {
             let shape = window.shape()?;
             let Shape { rows, id, done, .. } = &shape;
+            let (files, recorded) = window.recorded_sql(&shape)?;
             // An id with several rows is done when all of them are.
             let copy = format!(
-                "CREATE OR REPLACE TEMP TABLE claim AS SELECT {id}::VARCHAR AS id, bool_and({done}) AS done, \
-                 row_number() OVER () AS place FROM {rows} WHERE {id} IS NOT NULL GROUP BY {id}",
+                "CREATE OR REPLACE TEMP TABLE claim AS SELECT {id}::VARCHAR AS id, bool_and({done}) AS done, {recorded}, \
+                 row_number() OVER () AS place FROM {rows}{files} WHERE {id} IS NOT NULL GROUP BY {id}",
             );
             let copied = window.with_room(|| window.connection.execute_batch(&copy));
             copied.map_err(|cause| window.error("read claims", &cause))?;
-            Ok(shape)
+            let can_file = window.files_must_fit(&shape).is_ok();
+            Ok((shape, can_file))
         })?;
-        Ok((Claims { connection: &self.connection }, shape))
+        Ok((Claims { connection: &self.connection, can_file }, shape))
     }
 }
 
@@ -56,6 +69,15 @@ fn claim_error(cause: &duckdb::Error) -> Error {
 }
 
 impl Claims<'_> {
+    /// How many there are.
+    ///
+    /// # Errors
+    /// As [`Claims::following`].
+    pub fn count(&self) -> Result<u64> {
+        let count = self.connection.query_row("SELECT count(*) FROM temp.main.claim", [], |row| row.get(0));
+        count.map(i64::unsigned_abs).map_err(|cause| claim_error(&cause))
+    }
+
     /// The next claims after `after`, at most `limit`.
     ///
     /// # Errors
@@ -77,11 +99,20 @@ impl Claims<'_> {
 
     fn claims_where(&self, condition: &str) -> Result<Vec<Claim>> {
         let read = || -> duckdb::Result<Vec<Claim>> {
-            let mut statement = self
-                .connection
-                .prepare(&format!("SELECT place, id, done FROM temp.main.claim WHERE {condition} ORDER BY place"))?;
+            let mut statement = self.connection.prepare(&format!(
+                "SELECT place, id, done, filed, image, bytes, sha256 FROM temp.main.claim WHERE {condition} ORDER BY place"
+            ))?;
             let rows = statement.query_map([], |row| {
-                Ok(Claim { place: row.get(0)?, id: row.get::<_, String>(1)?.into(), done: row.get(2)? })
+                let digest: Option<Vec<u8>> = row.get(6)?;
+                Ok(Claim {
+                    place: row.get(0)?,
+                    id: row.get::<_, String>(1)?.into(),
+                    done: row.get(2)?,
+                    filed: row.get(3)?,
+                    image: row.get(4)?,
+                    bytes: row.get::<_, Option<i64>>(5)?.map(i64::unsigned_abs),
+                    sha256: digest.and_then(|digest| digest.try_into().ok()).map(Sha256),
+                })
             })?;
             rows.collect()
         };
@@ -136,6 +167,24 @@ impl Warehouse {
 }
 
 impl Window<'_> {
+    /// What is on record of files: what is joined to the rows for it, and the columns of an id's claim.
+    ///
+    /// A digest that somebody wrote by hand and that is none says nothing.
+    fn recorded_sql(&self, shape: &Shape) -> Result<(String, &'static str)> {
+        if !self.has_own_files(shape)? {
+            return Ok((String::new(), "false AS filed, false AS image, NULL::BIGINT AS bytes, NULL::BLOB AS sha256"));
+        }
+        let files = format!(
+            " LEFT JOIN (SELECT source_image_id AS \"toller id\", format AS \"toller format\", bytes AS \"toller bytes\", \
+             TRY(unhex(sha256)) AS \"toller sha256\" FROM {}) ON \"toller id\" = {}",
+            self.quoted(&self.tables.file),
+            shape.id
+        );
+        let columns = "bool_or(\"toller id\" IS NOT NULL) AS filed, bool_or(\"toller format\" IS NOT NULL) AS image, \
+                       any_value(\"toller bytes\") AS bytes, any_value(\"toller sha256\") AS sha256";
+        Ok((files, columns))
+    }
+
     fn correct(&self, _: &Staged, shape: &Shape, to_done: bool) -> Result<()> {
         if to_done {
             let ddl = self.files_ddl(shape)?;

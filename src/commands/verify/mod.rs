@@ -3,22 +3,27 @@
 //! First everything is looked at and nothing touched. What is to be mended is then looked at once more, with the
 //! destination's lock in hand: whatever has changed meanwhile is left for another time.
 
+mod judge;
+mod readers;
+
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
 use crate::error::{Error, ExitCode, Result};
-use crate::guid::Guid;
-use crate::machine;
 use crate::manifest::new_run_id;
-use crate::outcome::{Id, Outcome};
-use crate::run::{self, Expect};
-use crate::store::{self, Layout, Look, Share, Store};
-use crate::terminal::{self, VerifyReport, grouped};
+use crate::outcome::{How, Id, Outcome, Saved};
+use crate::run::Watch;
+use crate::store::{self, Share, Store};
+use crate::tally::Tally;
+use crate::terminal::{self, Progress, Style, VerifyReport, grouped};
 use crate::warehouse::{Claim, Claims, Effort, Shape, Warehouse};
 
-use super::options::{LayoutArgs, WarehouseArgs, WarehouseConfig, layout_like};
+use super::options::{LayoutArgs, ProgressArg, WarehouseArgs, WarehouseConfig, digests, layout_like, style};
+use judge::{Finding, Judge, Room, Truth};
+use readers::{Seen, look_at, readers};
 
 /// How many claims, or files, are taken at once.
 const AT_ONCE: usize = 10_000;
@@ -29,6 +34,7 @@ const NAMED: u64 = 20;
 pub const EXAMPLES: &str = "\
 Examples:
   toller verify --warehouse images.duckdb
+  toller verify --warehouse images.duckdb --quick --verbose
   toller verify --warehouse images.duckdb --dest /mnt/thumbs --extension jpg --fix";
 
 /// `toller verify`
@@ -40,12 +46,27 @@ pub struct VerifyArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "its type says it")]
     pub layout: LayoutArgs,
-    /// Make the warehouse true: what is missing or corrupt is pending again, what is there is done
+    /// Make the warehouse true: what is there and whole is done and on record, all else is pending again
     #[arg(long)]
     pub fix: bool,
     /// Fix even where more than half of what is done would be pending again
     #[arg(long)]
     pub yes: bool,
+    /// Look at names and sizes only
+    #[arg(long)]
+    pub quick: bool,
+    /// A file with this SHA-256 is not to be there; repeatable
+    #[arg(long, value_name = "HEX")]
+    pub reject_digest: Vec<String>,
+    /// How to show progress, on stderr
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub progress: ProgressArg,
+    /// No progress, no summary
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// A line for each file that disagrees
+    #[arg(long, short)]
+    pub verbose: bool,
     /// One JSON object on stdout
     #[arg(long)]
     pub json: bool,
@@ -56,6 +77,10 @@ pub struct VerifyArgs {
 /// # Errors
 /// The warehouse or the destination cannot be read; or, with --fix, written.
 pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
+    let rejected = digests(&args.reject_digest)?;
+    if args.quick && !rejected.is_empty() {
+        return Err(Error::usage("--reject-digest", "it does not go with --quick, which reads no file"));
+    }
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let last = books.read(place.lock_wait, |window| window.last_destination())?;
@@ -79,12 +104,11 @@ pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
         store::must_be_free(&layout.dest)?;
     }
     let (claims, shape) = books.claims(place.lock_wait)?;
+    let (quick, fix, can_file, room) = (args.quick, args.fix, claims.can_file, Room::of(readers()));
+    let style = style(args.progress, args.quiet);
     let mut check = Check {
-        layout: &layout,
-        expect,
-        // What a fetch has brought here once was in memory then.
-        most: machine::memory() / 4,
-        body: Vec::new(),
+        judge: Judge { layout: &layout, expect, quick, fix, rejected, can_file, room },
+        view: View::new(style, args.verbose, claims.count()?),
         unreadable: 0,
         report: VerifyReport { place: looked, stray: store::leftovers(&layout.dest), ..VerifyReport::default() },
     };
@@ -95,15 +119,20 @@ pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
         // Opening a destination sweeps it.
         let files = Store::open(layout.clone(), &new_run_id(SystemTime::now()), Share::Alone, true)?;
         let mend = Mend { files: &files, books: &books, shape, lock_wait: place.lock_wait };
+        check.view = View::new(style, args.verbose, found.places.len() as u64);
         for places in found.places.chunks(AT_ONCE) {
-            check.mend(&mend, claims.at(places)?)?;
+            check.mend(&mend, &claims.at(places)?)?;
         }
     }
-    terminal::show(&check.report, args.json, |report| report.text())?;
+    let Check { report, view, unreadable, .. } = check;
+    view.progress.close()?;
+    if args.json || !args.quiet {
+        terminal::show(&report, args.json, VerifyReport::text)?;
+    }
     match refused {
         Some(refused) => Err(refused),
-        None if check.unreadable > 0 => Err(unreadable(&layout.dest, check.unreadable)),
-        None if check.report.agrees() => Ok(ExitCode::Done),
+        None if unreadable > 0 => Err(cannot_be_read(&layout.dest, unreadable)),
+        None if report.agrees() => Ok(ExitCode::Done),
         None => Ok(ExitCode::Partial),
     }
 }
@@ -119,7 +148,7 @@ fn wholesale(dest: &Path, lost: u64, done: u64) -> Error {
         .with_way_out("if this is their folder, say so with --yes; if not, name it with --dest")
 }
 
-fn unreadable(dest: &Path, count: u64) -> Error {
+fn cannot_be_read(dest: &Path, count: u64) -> Error {
     let cause = format!("{} cannot be read, so nothing is known of them and nothing was changed", grouped(count));
     Error::new("verify", dest.display(), cause).with_way_out("each is named above, or the first of them")
 }
@@ -133,25 +162,25 @@ struct Found {
     lost: u64,
 }
 
-/// What a claim came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Truth {
-    /// It is as the warehouse says.
-    Agreed,
-    Missing,
-    Corrupt,
-    Unrecorded,
-    /// Something is there that cannot be read.
-    Unknown,
+/// What those who wait see.
+struct View {
+    progress: Progress,
+    verbose: bool,
+    seen: Seen,
+    /// How many claims there are to look at.
+    all: u64,
+}
+
+impl View {
+    fn new(style: Style, verbose: bool, all: u64) -> Self {
+        Self { progress: Progress::new(style, verbose), verbose, seen: Seen::default(), all }
+    }
 }
 
 /// What is checked, and what came of it.
 struct Check<'c> {
-    layout: &'c Layout,
-    expect: Expect,
-    /// A longer file cannot be taken into memory.
-    most: u64,
-    body: Vec<u8>,
+    judge: Judge<'c>,
+    view: View,
     unreadable: u64,
     report: VerifyReport,
 }
@@ -167,94 +196,84 @@ struct Mend<'m> {
 impl Check<'_> {
     /// Every GUID of the warehouse: is its file what the warehouse says? Gives what is to be mended, and how many are done.
     fn claims(&mut self, claims: &Claims<'_>) -> Result<(Found, u64)> {
-        let (mut after, mut found, mut done) = (0, Found::default(), 0);
-        loop {
-            let some = claims.following(after, AT_ONCE)?;
-            let Some(last) = some.last() else { return Ok((found, done)) };
-            after = last.place;
-            for claim in &some {
+        let (mut found, mut done) = (Found::default(), 0);
+        let mut some = claims.following(0, AT_ONCE)?;
+        while let Some(last) = some.last() {
+            let after = last.place;
+            let (findings, next) = self.look_at(&some, false, || claims.following(after, AT_ONCE));
+            for (claim, finding) in some.iter().zip(&findings) {
                 done += u64::from(claim.done);
-                let truth = self.truth(claim);
-                self.count(claim, truth);
-                if matches!(truth, Truth::Missing | Truth::Corrupt | Truth::Unrecorded) {
+                self.count(claim, finding);
+                if finding.truth.disagrees() || finding.truth == Truth::Unfiled {
                     found.places.push(claim.place);
-                    found.lost += u64::from(claim.done);
                 }
+                found.lost += u64::from(claim.done && finding.truth.disagrees());
             }
+            some = next?;
         }
+        Ok((found, done))
     }
 
-    fn truth(&mut self, claim: &Claim) -> Truth {
-        let absent = if claim.done { Truth::Missing } else { Truth::Agreed };
-        // An id that can have no file has none.
-        let Ok(guid) = Guid::new(claim.id.clone()) else { return absent };
-        let path = self.layout.path(&guid);
-        let whole = match store::read(&path, self.most, &mut self.body) {
-            Ok(Look::Absent) => return absent,
-            Ok(Look::Read) => self.expect.check(&self.body).is_ok(),
-            // Of such a file nothing would be asked but that it is not empty.
-            Ok(Look::Longer(_)) if self.expect == Expect::Any => true,
-            Ok(Look::Longer(length)) => {
-                return self.unknown(&path, &format!("there is no memory for its {} bytes", grouped(length)));
-            }
-            Err(cause) => return self.unknown(&path, &cause.to_string()),
-        };
-        match (claim.done, whole) {
-            (_, false) => Truth::Corrupt,
-            (false, true) if run::proves_itself(&self.body).is_some() => Truth::Unrecorded,
-            // What no row claims and does not prove itself may be what a power cut left; a fetch brings it anew.
-            (_, true) => Truth::Agreed,
-        }
+    fn look_at<T>(&mut self, claims: &[Claim], facts: bool, meanwhile: impl FnOnce() -> T) -> (Vec<Finding>, T) {
+        let View { progress, seen, all, .. } = &mut self.view;
+        let seen = &*seen;
+        look_at(&self.judge, claims, facts, seen, meanwhile, &mut || {
+            let (reused, bytes) = (seen.claims.load(Ordering::Relaxed), seen.bytes.load(Ordering::Relaxed));
+            progress.tick(&Tally { reused, bytes, ..Tally::default() }, Some(*all));
+        })
     }
 
-    fn unknown(&mut self, path: &Path, cause: &str) -> Truth {
-        self.unreadable += 1;
-        if self.unreadable <= NAMED {
-            terminal::print_notice(&format!("{}: {cause}", path.display()));
-        }
-        Truth::Unknown
-    }
-
-    fn count(&mut self, claim: &Claim, truth: Truth) {
+    fn count(&mut self, claim: &Claim, finding: &Finding) {
         let report = &mut self.report;
-        report.checked += u64::from(claim.done || truth != Truth::Agreed);
-        match truth {
-            Truth::Agreed => report.good += u64::from(claim.done),
+        report.checked += u64::from(claim.done || finding.truth.disagrees() || finding.truth == Truth::Unknown);
+        match finding.truth {
+            Truth::Agreed | Truth::Unfiled => report.good += u64::from(claim.done),
             Truth::Missing => report.missing += 1,
             Truth::Corrupt => report.corrupt += 1,
+            Truth::Changed => report.changed += 1,
+            Truth::Rejected => report.rejected += 1,
             Truth::Unrecorded => report.unrecorded += 1,
-            Truth::Unknown => {}
+            Truth::Unknown => self.unreadable += 1,
+        }
+        let unknown = finding.truth == Truth::Unknown && self.unreadable <= NAMED;
+        if unknown || (self.view.verbose && (finding.truth.disagrees() || finding.truth == Truth::Unknown)) {
+            let path = self.judge.path(claim).unwrap_or_default();
+            let (kind, cause) = (finding.truth.name(), &finding.cause);
+            self.view.progress.notice(&format!("{kind}: {}: {cause}", path.display()));
         }
     }
 
     /// Mends what is still as it was found. The warehouse is told first: should this end half way, no row claims what is
     /// not there.
-    fn mend(&mut self, mend: &Mend<'_>, claims: Vec<Claim>) -> Result<()> {
-        let (mut to_pending, mut to_done, mut corrupt) = (Vec::new(), Vec::new(), Vec::new());
-        let mut fixed = 0;
-        for claim in claims {
-            let truth = self.truth(&claim);
-            fixed += u64::from(matches!(truth, Truth::Missing | Truth::Corrupt | Truth::Unrecorded));
-            match truth {
-                Truth::Agreed | Truth::Unknown => continue,
-                Truth::Corrupt => corrupt.extend(Guid::new(claim.id.clone())),
-                Truth::Missing | Truth::Unrecorded => {}
+    fn mend(&mut self, mend: &Mend<'_>, claims: &[Claim]) -> Result<()> {
+        let (mut to_pending, mut to_done, mut durable, mut aside) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut fixed, mut filled) = (0, 0);
+        let (findings, ()) = self.look_at(claims, true, || ());
+        for (claim, finding) in claims.iter().zip(findings) {
+            fixed += u64::from(finding.truth.disagrees());
+            filled += u64::from(finding.truth == Truth::Unfiled);
+            let id = Id::new(claim.id.clone());
+            if finding.truth.is_set_aside() {
+                aside.extend(id.guid().cloned());
             }
-            if truth == Truth::Unrecorded {
-                to_done.push(claim.id);
-            } else if claim.done {
-                to_pending.push(claim.id);
+            if finding.truth == Truth::Unrecorded {
+                durable.extend(id.guid().cloned().map(|guid| (guid, true)));
+            }
+            if let Some(facts) = finding.facts {
+                let saved = Saved { how: How::Reused, facts: *facts };
+                to_done.push(Outcome { result: Ok(saved), ..Outcome::claimed(id) });
+            } else if finding.truth.disagrees() && (claim.done || claim.filed) {
+                to_pending.push(claim.id.clone());
             }
         }
-        let there = to_done.iter().filter_map(|id| Guid::new(id.clone()).ok());
-        mend.files.sync(&there.map(|guid| (guid, true)).collect::<Vec<_>>())?;
+        mend.files.sync(&durable)?;
         mend.books.correct_to_pending(&mend.shape, &to_pending, mend.lock_wait)?;
-        let found: Vec<_> = to_done.into_iter().map(|id| Outcome::claimed(Id::new(id))).collect();
-        mend.books.correct_to_done(&mend.shape, &found, mend.lock_wait)?;
-        for guid in &corrupt {
+        mend.books.correct_to_done(&mend.shape, &to_done, mend.lock_wait)?;
+        for guid in &aside {
             mend.files.set_aside(guid)?;
         }
         self.report.fixed += fixed;
+        self.report.filled += filled;
         Ok(())
     }
 
@@ -262,8 +281,8 @@ impl Check<'_> {
     fn strays(&mut self, claims: &Claims<'_>) -> Result<()> {
         let mut names: Vec<Box<str>> = Vec::new();
         let mut stray = 0;
-        store::walk(&self.layout.dest, &mut |file: &Path| {
-            match self.layout.guid_of(file) {
+        store::walk(&self.judge.layout.dest, &mut |file: &Path| {
+            match self.judge.layout.guid_of(file) {
                 Some(guid) => names.push(guid.into_text()),
                 None => stray += 1,
             }
