@@ -49,17 +49,27 @@ impl Warehouse {
         let (shape, can_file) = self.read(patience, |window| {
             let shape = window.shape()?;
             let Shape { rows, id, done, .. } = &shape;
-            let (files, recorded) = window.recorded_sql(&shape)?;
             // An id with several rows is done when all of them are.
-            let copy = format!(
-                "CREATE OR REPLACE TEMP TABLE claim AS SELECT {id}::VARCHAR AS id, bool_and({done}) AS done, {recorded}, \
-                 row_number() OVER () AS place FROM {rows}{files} WHERE {id} IS NOT NULL GROUP BY {id}",
+            let claims = format!(
+                "CREATE OR REPLACE TEMP TABLE copied_claim AS SELECT {id}::VARCHAR AS id, bool_and({done}) AS done \
+                 FROM {rows} WHERE {id} IS NOT NULL GROUP BY {id}",
             );
-            let copied = window.with_room(|| window.connection.execute_batch(&copy));
-            copied.map_err(|cause| window.error("read claims", &cause))?;
+            for copy in [claims, window.records_sql(&shape)?] {
+                let copied = window.with_room(|| window.connection.execute_batch(&copy));
+                copied.map_err(|cause| window.error("read claims", &cause))?;
+            }
             let can_file = window.files_must_fit(&shape).is_ok();
             Ok((shape, can_file))
         })?;
+        // Both in one order, so that a page of either is found beside that of the other: a join of all with all would need
+        // room for all.
+        let sorted = self.connection.execute_batch(
+            "CREATE OR REPLACE TEMP TABLE claim AS SELECT *, row_number() OVER () AS place \
+             FROM (SELECT *, md5_number(id) AS key FROM copied_claim ORDER BY key); DROP TABLE copied_claim; \
+             CREATE OR REPLACE TEMP TABLE record AS SELECT * EXCLUDE (id), md5_number(id) AS key FROM copied_record \
+             ORDER BY key; DROP TABLE copied_record",
+        );
+        sorted.map_err(|cause| claim_error(&cause))?;
         Ok((Claims { connection: &self.connection, can_file }, shape))
     }
 }
@@ -99,8 +109,18 @@ impl Claims<'_> {
 
     fn claims_where(&self, condition: &str) -> Result<Vec<Claim>> {
         let read = || -> duckdb::Result<Vec<Claim>> {
+            let these = format!("(SELECT * FROM temp.main.claim WHERE {condition})");
+            let ends = format!("SELECT min(key)::VARCHAR, max(key)::VARCHAR FROM {these}");
+            let ends =
+                self.connection.query_row(&ends, [], |row| Ok(row.get::<_, Option<String>>(0)?.zip(row.get(1)?)))?;
+            let Some((first, last)): Option<(String, String)> = ends else { return Ok(Vec::new()) };
+            let records = format!(
+                "(SELECT key, true AS filed, bool_or(image) AS image, any_value(bytes) AS bytes, any_value(sha256) AS sha256 \
+                 FROM temp.main.record WHERE key BETWEEN {first} AND {last} GROUP BY key)"
+            );
             let mut statement = self.connection.prepare(&format!(
-                "SELECT place, id, done, filed, image, bytes, sha256 FROM temp.main.claim WHERE {condition} ORDER BY place"
+                "SELECT place, id, done, coalesce(filed, false), coalesce(image, false), bytes, sha256 \
+                 FROM {these} LEFT JOIN {records} USING (key) ORDER BY place"
             ))?;
             let rows = statement.query_map([], |row| {
                 let digest: Option<Vec<u8>> = row.get(6)?;
@@ -167,22 +187,17 @@ impl Warehouse {
 }
 
 impl Window<'_> {
-    /// What is on record of files: what is joined to the rows for it, and the columns of an id's claim.
-    ///
-    /// A digest that somebody wrote by hand and that is none says nothing.
-    fn recorded_sql(&self, shape: &Shape) -> Result<(String, &'static str)> {
-        if !self.has_own_files(shape)? {
-            return Ok((String::new(), "false AS filed, false AS image, NULL::BIGINT AS bytes, NULL::BLOB AS sha256"));
-        }
-        let files = format!(
-            " LEFT JOIN (SELECT source_image_id AS \"toller id\", format AS \"toller format\", bytes AS \"toller bytes\", \
-             TRY(unhex(sha256)) AS \"toller sha256\" FROM {}) ON \"toller id\" = {}",
-            self.quoted(&self.tables.file),
-            shape.id
-        );
-        let columns = "bool_or(\"toller id\" IS NOT NULL) AS filed, bool_or(\"toller format\" IS NOT NULL) AS image, \
-                       any_value(\"toller bytes\") AS bytes, any_value(\"toller sha256\") AS sha256";
-        Ok((files, columns))
+    /// Copies what is on record of files. A digest that somebody wrote by hand and that is none says nothing.
+    fn records_sql(&self, shape: &Shape) -> Result<String> {
+        let recorded = if self.has_own_files(shape)? {
+            format!(
+                "SELECT source_image_id::VARCHAR AS id, format IS NOT NULL AS image, bytes, TRY(unhex(sha256)) AS sha256 FROM {}",
+                self.quoted(&self.tables.file)
+            )
+        } else {
+            "SELECT '' AS id, false AS image, 0::BIGINT AS bytes, ''::BLOB AS sha256 LIMIT 0".into()
+        };
+        Ok(format!("CREATE OR REPLACE TEMP TABLE copied_record AS {recorded}"))
     }
 
     fn correct(&self, _: &Staged, shape: &Shape, to_done: bool) -> Result<()> {
