@@ -102,9 +102,15 @@ impl Claims<'_> {
     /// # Errors
     /// As [`Claims::following`].
     pub fn at(&self, places: &[i64]) -> Result<Vec<Claim>> {
+        let wanted = || -> duckdb::Result<()> {
+            self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE wanted (place BIGINT)")?;
+            let mut rows = self.connection.appender_to_catalog_and_db("wanted", "temp", "main")?;
+            places.iter().try_for_each(|place| rows.append_row(params![place]))?;
+            rows.flush()
+        };
         let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(Vec::new()) };
-        let list: Vec<_> = places.iter().map(i64::to_string).collect();
-        self.claims_where(&format!("place BETWEEN {first} AND {last} AND place IN ({})", list.join(", ")))
+        wanted().map_err(|cause| claim_error(&cause))?;
+        self.claims_where(&format!("place BETWEEN {first} AND {last} AND place IN (FROM temp.main.wanted)"))
     }
 
     fn claims_where(&self, condition: &str) -> Result<Vec<Claim>> {

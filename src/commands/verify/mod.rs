@@ -27,6 +27,8 @@ use readers::{Seen, look_at, readers};
 
 /// How many claims, or files, are taken at once.
 const AT_ONCE: usize = 10_000;
+/// How many claims are mended at once: in a large warehouse a window takes its time, however little is written in it.
+const MENDED_AT_ONCE: usize = 50_000;
 /// How many files that cannot be read are named.
 const NAMED: u64 = 20;
 
@@ -39,6 +41,7 @@ Examples:
 
 /// `toller verify`
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct VerifyArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "its type says it")]
@@ -120,7 +123,7 @@ pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
         let files = Store::open(layout.clone(), &new_run_id(SystemTime::now()), Share::Alone, true)?;
         let mend = Mend { files: &files, books: &books, shape, lock_wait: place.lock_wait };
         check.view = View::new(style, args.verbose, found.places.len() as u64);
-        for places in found.places.chunks(AT_ONCE) {
+        for places in found.places.chunks(MENDED_AT_ONCE) {
             check.mend(&mend, &claims.at(places)?)?;
         }
     }
