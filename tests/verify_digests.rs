@@ -223,6 +223,23 @@ fn verbose_names_every_file_that_disagrees_and_quiet_says_nothing() {
 }
 
 #[test]
+fn a_terminal_sees_how_far_it_is_and_others_see_no_bar() {
+    let (env, _, _) = nine();
+    if !env.program("script").args(["-qec", "true", "/dev/null"]).try_run() {
+        return skipped("no script to make a terminal with");
+    }
+    // `script` gives it a terminal; everything that is said there comes to our stdout.
+    let shell = r#"printf '"%s" ' "$0" "$@" >command; exec script -qec 'stty cols 100; . ./command' /dev/null"#;
+    let on_terminal =
+        |arg: &str| verify(&env).arg(arg).env("TERM", "xterm").under("bash", ["-c", shell]).run().expect(0);
+    on_terminal("--json").stdout_has("9 of 9, ").stdout_has("images/s");
+    for none in ["-q", "--progress=none"] {
+        assert!(!on_terminal(none).stdout.contains("images/s"), "{none}");
+    }
+    assert_eq!(verify(&env).run().expect(0).stderr.lines().count(), 1);
+}
+
+#[test]
 fn more_claims_than_are_taken_at_once_are_all_looked_at() {
     let (env, origin) = (Env::with(&guids(3)), Origin::builder().small().start());
     env.fetch(&origin).run().expect(0);
