@@ -46,4 +46,5 @@ mod support_check;
 mod tables;
 mod trust;
 mod verify;
+mod verify_digests;
 mod versions;

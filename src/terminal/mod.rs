@@ -3,7 +3,9 @@
 mod bar;
 mod results;
 mod units;
+mod verified;
 
 pub use bar::{Progress, Style};
 pub use results::*;
 pub use units::{grouped, rough, size};
+pub use verified::VerifyReport;

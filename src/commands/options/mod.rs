@@ -20,7 +20,7 @@ use crate::run::Expect;
 use crate::store::Layout;
 use crate::warehouse::{Name, RunRow, Tables};
 
-pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed};
+pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed, style};
 use urls::extension;
 pub use values::age;
 use values::{time_or_none, whole};

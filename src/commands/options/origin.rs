@@ -349,7 +349,9 @@ fn path_from(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn style(progress: ProgressArg, quiet: bool) -> Style {
+/// How progress is to be shown here.
+#[must_use]
+pub fn style(progress: ProgressArg, quiet: bool) -> Style {
     let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     match progress {
         _ if quiet => Style::None,
