@@ -12,12 +12,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["origin"]),
     ("webpki_root_certs", &["origin"]),
     ("nix", &["store"]),
+    ("maud", &["report"]),
+    ("plotters", &["report"]),
+    ("base64", &["report"]),
     ("ring", &["facts"]),
     ("crossbeam_channel", &["run", "books"]),
     ("clap", &["cli", "commands"]),
 ];
 
-/// Calls that change the file system, and the one place for them.
+/// Calls that change the file system.
 const WRITES: &[&str] = &[
     "fs::write",
     "File::create",
@@ -36,6 +39,10 @@ const WRITES: &[&str] = &[
     "DirBuilder",
 ];
 
+/// The one file outside the store that has some of them: the page of a report goes where its user says.
+const PAGE_WRITER: (&str, &[&str]) =
+    ("report/place.rs", &["File::create", "OpenOptions", "fs::rename", "rename(", "remove_file"]);
+
 /// The house from the ground up: every module, floor by floor. A module imports from the floors below its own, and from its
 /// own floor where nothing says otherwise.
 const FLOORS: &[(&str, &[&str])] = &[
@@ -46,6 +53,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("run", &["run"]),
     ("books", &["books"]),
     ("terminal", &["terminal"]),
+    ("report", &["report"]),
     ("commands", &["commands"]),
     ("cli", &["cli"]),
     ("top", &["lib", "main"]),
@@ -151,10 +159,11 @@ fn each_crate_is_named_in_its_own_place_only() {
 }
 
 #[test]
-fn files_are_written_in_the_store_only() {
+fn files_are_written_in_the_store_only_but_for_a_reports_page() {
     let mut breaches = Vec::new();
     for source in sources().iter().filter(|source| source.module != "store") {
-        let written = WRITES.iter().filter(|call| source.code.contains(*call));
+        let allowed = if source.name == PAGE_WRITER.0 { PAGE_WRITER.1 } else { &[] };
+        let written = WRITES.iter().filter(|call| source.code.contains(*call) && !allowed.contains(call));
         breaches.extend(written.map(|call| format!("{} calls {call}", source.name)));
     }
     assert!(breaches.is_empty(), "{breaches:#?}");

@@ -6,4 +6,4 @@ mod units;
 
 pub use bar::{Progress, Style};
 pub use results::*;
-pub use units::{grouped, rough, size};
+pub use units::{grouped, rough, size, span};

@@ -82,6 +82,8 @@ pub struct Tables {
     pub manifest_named: bool,
     /// What stands failed.
     pub failure: Name,
+    /// What is home.
+    pub file: Name,
 }
 
 /// One column of a table.

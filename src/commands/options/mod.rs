@@ -7,6 +7,7 @@ mod origin;
 mod urls;
 mod values;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ pub struct WarehouseArgs {
     /// The table of what stands failed
     #[arg(long, value_name = "NAME", default_value = "thumb_failure")]
     pub failure_table: String,
+    /// The table of what is home
+    #[arg(long, value_name = "NAME", default_value = "thumb_file")]
+    pub file_table: String,
 }
 
 /// Which warehouse, and how patiently.
@@ -68,7 +72,8 @@ impl WarehouseConfig {
     /// # Errors
     /// A wait that is no time, or an empty name.
     pub fn new(args: WarehouseArgs) -> Result<Self> {
-        let (tables, columns) = ([&args.table, &args.failure_table], [&args.id_column, &args.done_column]);
+        let (tables, columns) =
+            ([&args.table, &args.failure_table, &args.file_table], [&args.id_column, &args.done_column]);
         let parts = tables.into_iter().flat_map(|table| table.split('.'));
         if parts.chain(columns.map(String::as_str)).any(str::is_empty) {
             return Err(Error::usage("a table or a column", "its name, or a part of it, is empty"));
@@ -82,11 +87,12 @@ impl WarehouseConfig {
             manifest_named: args.manifest_table.is_some(),
             manifest: Name::parse(args.manifest_table.as_deref().unwrap_or("run_manifest")),
             failure: Name::parse(&args.failure_table),
+            file: Name::parse(&args.file_table),
         };
-        let own =
-            [&tables.table, &tables.manifest, &tables.failure].map(Name::canonical).map(|name| name.to_lowercase());
-        if own[0] == own[1] || own[0] == own[2] || own[1] == own[2] {
-            return Err(Error::usage("--table, --manifest-table and --failure-table", "two of them have one name"));
+        let own = [&tables.table, &tables.manifest, &tables.failure, &tables.file];
+        if BTreeSet::from(own.map(|name| name.canonical().to_lowercase())).len() < own.len() {
+            let options = "--table, --manifest-table, --failure-table and --file-table";
+            return Err(Error::usage(options, "two of them have one name"));
         }
         let lock_wait = seconds("--lock-wait", args.lock_wait, 0.0)?;
         Ok(Self { file: args.warehouse, tables, lock_wait })
