@@ -14,10 +14,10 @@ use crate::error::{Error, Result};
 /// Plotters knows whole units only; so many of them make one of the page.
 const FINE: u32 = 10;
 /// Proportions, and the size at which its letters are as large as the page's small ones.
-const SIZE: (u32, u32) = (440, 160);
+const SIZE: (u32, u32) = (400, 156);
 /// Room for the letters of the scales, left and below.
 const LEFT: u32 = 58;
-const BELOW: u32 = 20;
+const BELOW: u32 = 22;
 
 const ACCENT: RGBColor = RGBColor(0x2a, 0x6f, 0x8e);
 const SOFT: RGBColor = RGBColor(0x59, 0x63, 0x6e);
@@ -68,7 +68,7 @@ impl Columns<'_> {
             .set_label_area_size(LabelAreaPosition::Left, LEFT * FINE)
             .set_label_area_size(LabelAreaPosition::Bottom, BELOW * FINE)
             .build_cartesian_2d(first..last, 0.0..highest * 1.04)?;
-        let small = ("sans-serif", f64::from(11 * FINE) * 1.24).into_font().color(&SOFT);
+        let small = ("sans-serif", f64::from(12 * FINE) * 1.24).into_font().color(&SOFT);
         let right = small.clone().pos(Pos::new(HPos::Right, VPos::Center));
         for height in heights(highest) {
             chart.draw_series([PathElement::new([(first, height), (last, height)], HAIR.stroke_width(FINE))])?;

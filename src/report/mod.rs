@@ -6,6 +6,7 @@
 
 mod advice;
 mod charts;
+mod measures;
 mod page;
 mod place;
 mod sections;

@@ -2,8 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::Report;
-use super::sections;
+use super::{Report, measures, sections};
 use crate::error::Result;
 use crate::terminal::{grouped, size};
 use crate::text::shown;
@@ -18,8 +17,8 @@ pub(super) fn page(report: &Report) -> Result<String> {
     let title = headline(report);
     let sections = [
         ("runs", "Runs", sections::runs(report)),
-        ("pace", "Pace", sections::pace(report)?),
-        ("files", "Files", sections::files(report)?),
+        ("pace", "Pace", measures::pace(report)?),
+        ("files", "Files", measures::files(report)?),
         ("failures", "Failures", sections::failures(report)),
         ("same", "Same bodies", sections::same(report)),
         ("sheet", "Contact sheet", sections::sheet(report)),
@@ -47,7 +46,9 @@ pub(super) fn page(report: &Report) -> Result<String> {
                     (facts(report))
                 }
                 @if sections.len() > 1 {
-                    nav aria-label="Sections" { ul { @for (id, name, _) in &sections { li { a href={ "#" (id) } { (name) } } } } }
+                    nav aria-label="Sections" {
+                        ul { @for (id, name, _) in &sections { li { a href={ "#" (id) } { (name) } } } }
+                    }
                 }
                 main {
                     @for (id, name, body) in &sections {
