@@ -33,7 +33,7 @@ pub struct Column {
 
 /// A chart of columns.
 #[derive(Debug)]
-pub struct Columns<'c> {
+pub struct Chart<'c> {
     pub columns: &'c [Column],
     /// Words below the chart, and where they stand.
     pub below: &'c [(f64, String)],
@@ -43,7 +43,7 @@ pub struct Columns<'c> {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-impl Columns<'_> {
+impl Chart<'_> {
     /// The chart as an `svg` element.
     ///
     /// # Errors

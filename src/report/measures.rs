@@ -3,8 +3,8 @@
 use maud::{Markup, PreEscaped, html};
 
 use super::Report;
-use super::charts::{Column, Columns};
-use super::page::{brief, float, moment};
+use super::charts::{Chart, Column};
+use super::words::{brief, float, moment, plain, share_of, short_size, trimmed};
 use crate::error::Result;
 use crate::terminal::{grouped, size};
 use crate::warehouse::{RunRow, Share, Step};
@@ -66,7 +66,7 @@ fn chart(
     below: &[(f64, String)],
     unit: fn(f64) -> String,
 ) -> Result<Markup> {
-    let svg = Columns { columns, below, unit }.svg()?;
+    let svg = Chart { columns, below, unit }.svg()?;
     Ok(html! {
         figure .chart {
             figcaption { b { (name) } (words) }
@@ -152,7 +152,7 @@ fn shares(caption: &str, name: &str, shares: Option<&[Share]>, all: u64) -> Mark
             caption { (caption) }
             tbody {
                 @for share in shares.unwrap_or_default() {
-                    (row(match &share.name { Some(name) => html! { bdi { (brief(name)) } }, None => html! { "not known" } }, share.files))
+                    (row(sort(share.name.as_deref()), share.files))
                 }
                 @if shares.is_none() { tr { td { "Too many of them differ to be counted here." } } }
                 @else if rest > 0 { (row(html! { "any other " (name) }, rest)) }
@@ -161,28 +161,6 @@ fn shares(caption: &str, name: &str, shares: Option<&[Share]>, all: u64) -> Mark
     }
 }
 
-/// A share for the eye, never rounded to all or nothing.
-pub(super) fn share_of(files: u64, all: u64) -> String {
-    let percent = 100.0 * float(files) / float(all.max(1));
-    match percent {
-        _ if files == all => "100 %".into(),
-        small if small < 0.1 => "< 0.1 %".into(),
-        large if large > 99.9 => "> 99.9 %".into(),
-        percent => format!("{percent:.1} %"),
-    }
-}
-
-/// A number for the eye: whole where it is large.
-pub(super) fn plain(number: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a height above nought, rounded")]
-    if number >= 10.0 { grouped(number.round() as u64) } else { trimmed((number * 10.0).round() / 10.0) }
-}
-
-/// Without a nought behind the dot.
-fn trimmed(number: f64) -> String {
-    format!("{number:.1}").trim_end_matches(".0").to_owned()
-}
-
-fn short_size(bytes: f64) -> String {
-    if bytes == 0.0 { "0".into() } else { size(bytes).replace(".0 ", "\u{a0}").replace(' ', "\u{a0}") }
+fn sort(name: Option<&str>) -> Markup {
+    html! { @if let Some(name) = name { bdi { (brief(name)) } } @else { "not known" } }
 }

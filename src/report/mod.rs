@@ -11,6 +11,7 @@ mod page;
 mod place;
 mod sections;
 mod sheet;
+mod words;
 
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ use crate::error::Result;
 use crate::warehouse::{Choice, Findings};
 
 pub use place::write;
-pub use sheet::{Frame, Picture, Sheet};
+pub use sheet::{Picture, Sheet};
 
 /// Everything that the page shows.
 #[derive(Debug, Serialize)]

@@ -2,6 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::words::{brief, float, moment};
 use super::{Report, measures, sections};
 use crate::error::Result;
 use crate::terminal::{grouped, size};
@@ -126,27 +127,4 @@ fn facts(report: &Report) -> Markup {
             dt { "As of" } dd { (moment(&report.made_at)) }
         }
     }
-}
-
-/// A time for the eye, to the minute.
-pub(super) fn moment(time: &str) -> Markup {
-    let text = shown(time);
-    let short =
-        text.get(..16).filter(|_| text.len() >= 19).map_or_else(|| text.to_string(), |short| short.replace('T', " "));
-    html! { time datetime=(text) { (short) } }
-}
-
-/// Foreign text, visible and not too long for a page.
-pub(super) fn brief(text: &str) -> String {
-    const MOST: usize = 300;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", shown(&text[..end])),
-        None => shown(text).into_owned(),
-    }
-}
-
-/// A count for a quotient or the eye.
-#[expect(clippy::cast_precision_loss, reason = "a rate or a share, not a count")]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
 }

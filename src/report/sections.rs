@@ -3,9 +3,8 @@
 use maud::{Markup, html};
 
 use super::advice::advice;
-use super::measures::{plain, share_of};
-use super::page::{brief, float, moment};
-use super::{Frame, Picture, Report};
+use super::words::{brief, float, moment, plain, share_of};
+use super::{Picture, Report};
 use crate::terminal::{grouped, size, span};
 use crate::warehouse::{Choice, Example, FailedKind, RunRow};
 
@@ -183,12 +182,10 @@ fn one(picture: &Picture) -> Markup {
     let facts: Vec<_> = facts.into_iter().flatten().collect();
     html! {
         figure {
-            @match &picture.frame {
-                Frame::Embedded(address) => {
-                    div .pane { img src=(address) alt={ "Thumbnail of " (guid) } loading="lazy" decoding="async"; }
-                }
-                Frame::Empty(why) => { div .pane.empty { p { (brief(why)) } } }
+            @if let Some(address) = &picture.address {
+                div .pane { img src=(address) alt={ "Thumbnail of " (guid) } loading="lazy" decoding="async"; }
             }
+            @if let Some(why) = &picture.why_not { div .pane.empty { p { (brief(why)) } } }
             figcaption { bdi .mono { (guid) } (facts.join(" · ").replace(' ', "\u{a0}").replace("·\u{a0}", "· ")) }
         }
     }

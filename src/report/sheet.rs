@@ -49,18 +49,11 @@ pub struct Picture {
     pub height: Option<i64>,
     #[allow(missing_docs, reason = "its length")]
     pub bytes: Option<i64>,
-    /// Whether it can be seen.
-    pub frame: Frame,
-}
-
-/// What is seen of an image.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Frame {
-    /// The image, as the address of an `img`.
-    Embedded(#[serde(skip)] String),
-    /// Why there is none.
-    Empty(String),
+    /// Why it is not in the page.
+    pub why_not: Option<String>,
+    /// The image itself, as the address of an `img`.
+    #[serde(skip)]
+    pub address: Option<String>,
 }
 
 impl Sheet {
@@ -75,34 +68,36 @@ impl Sheet {
     pub fn of(layout: &Layout, pictures: Vec<warehouse::Picture>) -> Self {
         let (mut body, mut left) = (Vec::new(), ROOM);
         let pictures = pictures.into_iter().map(|picture| {
-            let frame = frame(layout, &picture, &mut body, &mut left);
+            let seen = address(layout, &picture, &mut body, &mut left);
+            let (address, why_not) = (seen.as_ref().ok().cloned(), seen.err());
             let warehouse::Picture { guid, format, width, height, bytes } = picture;
-            Picture { guid, format, width, height, bytes, frame }
+            Picture { guid, format, width, height, bytes, why_not, address }
         });
         let pictures = pictures.collect();
         Self { folder: Some(layout.dest.display().to_string()), why_not: None, pictures }
     }
 }
 
-fn frame(layout: &Layout, picture: &warehouse::Picture, body: &mut Vec<u8>, left: &mut usize) -> Frame {
-    let empty = |why: &str| Frame::Empty(why.into());
-    let Ok(guid) = Guid::new(picture.guid.as_str().into()) else { return empty("no name for a file") };
+/// The image as the address of an `img`, or why there is none.
+fn address(
+    layout: &Layout,
+    picture: &warehouse::Picture,
+    body: &mut Vec<u8>,
+    left: &mut usize,
+) -> Result<String, String> {
+    let guid = Guid::new(picture.guid.as_str().into()).map_err(|_| "no name for a file")?;
     if picture.width.zip(picture.height).is_some_and(|(width, height)| width.saturating_mul(height) > MOST_PIXELS) {
-        return empty("too many pixels for a thumbnail");
+        return Err("too many pixels for a thumbnail".into());
     }
-    match store::read(&layout.path(&guid), LARGEST, body) {
-        Ok(Look::Absent) => return empty("no file here"),
-        Ok(Look::Longer(_)) => return empty("too large for this page"),
-        Ok(Look::Read) => {}
-        Err(cause) => return Frame::Empty(format!("not readable: {cause}")),
+    match store::read(&layout.path(&guid), LARGEST, body).map_err(|cause| format!("not readable: {cause}"))? {
+        Look::Absent => return Err("no file here".into()),
+        Look::Longer(_) => return Err("too large for this page".into()),
+        Look::Read => {}
     }
-    let Some(kind) = kind(body) else { return empty("not a format that browsers show") };
-    if image::check(body).is_err() {
-        return empty("not a whole image");
-    }
-    let Some(room) = left.checked_sub(body.len()) else { return empty("this page is full") };
-    *left = room;
-    Frame::Embedded(format!("data:{kind};base64,{}", STANDARD.encode(body)))
+    let kind = kind(body).ok_or("not a format that browsers show")?;
+    image::check(body).map_err(|_| "not a whole image")?;
+    *left = left.checked_sub(body.len()).ok_or("this page is full")?;
+    Ok(format!("data:{kind};base64,{}", STANDARD.encode(body)))
 }
 
 /// What a file is called in an address. AVIF, like HEIC, is a box that says so; WebP has its length before its name.

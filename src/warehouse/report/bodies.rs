@@ -99,7 +99,7 @@ impl Window<'_> {
             match bodies.last_mut().filter(|body| body.sha256 == sha256) {
                 Some(body) => body.guids.push(guid),
                 None => {
-                    bodies.push(SameBody { sha256, files: count(row, 1)?, bytes: count(row, 2)?, guids: vec![guid] })
+                    bodies.push(SameBody { sha256, files: count(row, 1)?, bytes: count(row, 2)?, guids: vec![guid] });
                 }
             }
         }

@@ -85,12 +85,10 @@ pub struct Course {
 
 /// A time in steps, at least one. A rest that is less than half of one goes with the step before it.
 fn steps(seconds: f64, step: f64) -> Vec<Step> {
-    let empty = |number: u32| {
-        let from = f64::from(number) * step;
-        Step { from, to: from + step, files: 0, bytes: 0 }
-    };
-    let mut steps: Vec<_> =
-        (0..).map(empty).take_while(|one| one.from == 0.0 || one.from + step / 2.0 <= seconds).collect();
+    let mut steps = vec![Step { from: 0.0, to: step, files: 0, bytes: 0 }];
+    while let Some(last) = steps.last().filter(|last| last.to + step / 2.0 <= seconds) {
+        steps.push(Step { from: last.to, to: last.to + step, ..*last });
+    }
     if let Some(last) = steps.last_mut() {
         last.to = seconds;
     }
