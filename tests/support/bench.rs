@@ -62,6 +62,7 @@ fn record(file: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
         manifest: table("run_manifest"),
         manifest_named: false,
         failure: table("thumb_failure"),
+        file: table("thumb_file"),
     };
     let warehouse = Warehouse::new(file.to_owned(), tables, Effort::Beside)?;
     let open = || match warehouse.open(Access::Write)? {

@@ -23,6 +23,9 @@ const STEPS: [f64; 22] = [
     10_800.0, 21_600.0, 43_200.0, 86_400.0,
 ];
 
+/// How far back the latest images are looked for at first, in seconds.
+const SPANS: [u32; 3] = [60, 3600, 86_400];
+
 /// How many files are of one sort.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Share {
@@ -125,16 +128,19 @@ impl Window<'_> {
         if files.count == 0 {
             return Ok(None);
         }
-        let formats = self.shares(table, "format::VARCHAR")?;
-        let shapes = self.shares(table, "width || ' × ' || height")?;
-        let (proofs, sizes) = (self.shares(table, "proof::VARCHAR")?, self.sizes(table)?);
+        let (formats, proofs) = (self.shares(table, "format")?, self.shares(table, "proof")?);
+        let (shapes, sizes) = (self.shares(table, "width, height")?, self.sizes(table)?);
         Ok(Some(Files { formats, shapes, proofs, sizes, ..files }))
     }
 
-    /// The most frequent values of an expression. None where DuckDB has no memory for them all: then there are too many to
-    /// be worth a list.
+    /// The most frequent values of columns. None where DuckDB has no memory for them all: then there are too many to be
+    /// worth a list.
     fn shares(&self, table: &str, of: &str) -> duckdb::Result<Option<Vec<Share>>> {
-        let sql = format!("SELECT {of}, count(*) FROM {table} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST}");
+        let name = of.replace(", ", " || ' × ' || ");
+        let sql = format!(
+            "SELECT ({name})::VARCHAR, sum(files)::BIGINT FROM (SELECT {of}, count(*) AS files FROM {table} GROUP BY ALL) \
+             GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST}"
+        );
         let ask = || -> duckdb::Result<Vec<Share>> {
             let mut statement = self.connection.prepare(&sql)?;
             statement.query_map([], |row| Ok(Share { name: row.get(0)?, files: count(row, 1)? }))?.collect()
@@ -197,16 +203,29 @@ impl Window<'_> {
 
     /// Images of which the table knows more than the name.
     pub(super) fn known_pictures(&self, table: &str, choice: Choice, most: usize) -> duckdb::Result<Vec<Picture>> {
-        let columns = "source_image_id::VARCHAR, format::VARCHAR, width::BIGINT, height::BIGINT, bytes::BIGINT";
-        let sql = match choice {
-            // Names are read of the chosen rows only.
-            Choice::Latest => format!(
-                "SELECT {columns} FROM {table} WHERE rowid IN (SELECT rowid FROM {table} \
-                 ORDER BY coalesce(fetched_at, checked_at) DESC NULLS LAST LIMIT {most}) \
-                 ORDER BY coalesce(fetched_at, checked_at) DESC NULLS LAST, 1"
-            ),
-            Choice::Random => format!("SELECT {columns} FROM {table} USING SAMPLE reservoir({most} ROWS)"),
-        };
+        if choice == Choice::Random {
+            return self.pictures(&format!("{table} USING SAMPLE reservoir({most} ROWS)"));
+        }
+        // To find the latest among all takes a second; DuckDB leaves out at once what is older than a moment.
+        let last = format!("SELECT max(epoch_us(fetched_at)) FROM {table} WHERE isfinite(fetched_at)");
+        let last: Option<i64> = self.connection.query_row(&last, [], |row| row.get(0))?;
+        let since = SPANS.iter().filter_map(|span| Some(last? - i64::from(*span) * 1_000_000));
+        let order = format!("ORDER BY fetched_at DESC NULLS LAST, source_image_id LIMIT {most}");
+        for since in since {
+            let latest =
+                format!("{table} WHERE isfinite(fetched_at) AND fetched_at >= make_timestamp({since}) {order}");
+            let found = self.pictures(&latest)?;
+            if found.len() == most {
+                return Ok(found);
+            }
+        }
+        self.pictures(&format!("{table} {order}"))
+    }
+
+    fn pictures(&self, from: &str) -> duckdb::Result<Vec<Picture>> {
+        let sql = format!(
+            "SELECT source_image_id::VARCHAR, format::VARCHAR, width::BIGINT, height::BIGINT, bytes::BIGINT FROM {from}"
+        );
         let mut statement = self.connection.prepare(&sql)?;
         let found = statement.query_map([], |row| {
             Ok(Picture {
