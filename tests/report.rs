@@ -178,6 +178,9 @@ fn sizes_formats_and_shapes_add_up_to_all_files() {
     assert_eq!((&course["run_id"], &course["seconds"]), (&"r1".into(), &20.0.into()));
     let last = course["steps"].as_array().unwrap().last().unwrap();
     assert_eq!(last["to"], 20.0);
+    assert!(!page(&env).contains("that have not come anew since"));
+    env.sql("UPDATE thumb_file SET run_id = 'r2' WHERE rowid < 40");
+    assert!(page(&env).contains("by those 200 of its 240 images that have not come anew since"));
 }
 
 #[test]

@@ -21,8 +21,12 @@ pub(super) fn pace(report: &Report) -> Result<Option<Markup>> {
         let (images, bytes) = (rates(|step| step.files), rates(|step| step.bytes));
         let images = chart("Images a second", &words(&images, plain, |step| step.files), &images, &below, plain)?;
         let bytes = chart("Bytes a second", &words(&bytes, short_size, |step| step.bytes), &bytes, &below, short_size)?;
+        let known: u64 = course.steps.iter().map(|step| step.files).sum();
         let name = html! {
             "The run of " @match &course.started_at { Some(time) => { (moment(time)) } None => { "an unknown time" } }
+            @if known < course.fetched {
+                ", by those " (grouped(known)) " of its " (grouped(course.fetched)) " images that have not come anew since"
+            }
         };
         chapters.push((name, [images, bytes]));
     }

@@ -82,6 +82,8 @@ pub struct Course {
     pub started_at: Option<String>,
     /// How long it took.
     pub seconds: f64,
+    /// How many images it brought; the steps hold those of them that have not come anew since.
+    pub fetched: u64,
     /// What came home in each step of time.
     pub steps: Vec<Step>,
 }
@@ -198,7 +200,7 @@ impl Window<'_> {
             return Ok(None);
         }
         let (run_id, started_at) = (run.run_id.clone(), run.started_at.clone());
-        Ok(Some(Course { run_id, started_at, seconds: run.seconds, steps }))
+        Ok(Some(Course { run_id, started_at, seconds: run.seconds, fetched: run.fetched, steps }))
     }
 
     /// Images of which the table knows more than the name.
