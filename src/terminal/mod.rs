@@ -7,5 +7,5 @@ mod verified;
 
 pub use bar::{Progress, Style};
 pub use results::*;
-pub use units::{grouped, rough, size};
+pub use units::{grouped, rough, size, span};
 pub use verified::VerifyReport;

@@ -35,7 +35,9 @@ pub fn rough(time: Duration) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn span(seconds: f64) -> String {
+/// A time, exact while it is short.
+#[must_use]
+pub fn span(seconds: f64) -> String {
     if seconds < 60.0 { format!("{seconds:.1} s") } else { rough(Duration::from_secs_f64(seconds.min(1e9))) }
 }
 

@@ -346,6 +346,17 @@ impl Window<'_> {
         Ok(self.runs_where(&condition, 1)?.into_iter().next())
     }
 
+    /// How many runs were recorded.
+    ///
+    /// # Errors
+    /// The warehouse cannot be read.
+    pub(super) fn count_runs(&self) -> Result<u64> {
+        let Some(manifest) = self.readable_manifest()? else { return Ok(0) };
+        let sql = format!("SELECT count(*) FROM {}", self.quoted(&manifest));
+        let count = self.connection.query_row(&sql, [], |row| row.get::<_, i64>(0));
+        count.map(i64::unsigned_abs).map_err(|cause| self.error("read runs", &cause))
+    }
+
     fn readable_manifest(&self) -> Result<Option<super::Name>> {
         for name in [self.tables.manifest.clone(), self.tables.manifest.prefixed("toller_")] {
             if !self.columns(&name)?.is_empty() && self.lacking(&name, &names(&COLUMNS[..ALWAYS]))?.is_empty() {
