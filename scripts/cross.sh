@@ -36,8 +36,8 @@ if [ -z "${TOLLER_CROSS_INSIDE-}" ]; then
     exit
 fi
 
-# in COMMAND...: runs it in the root, with an environment of its own.
-in() {
+# there COMMAND...: runs it in the root, with an environment of its own.
+there() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive HOME=/root chroot "$root" "$@"
 }
 if [ ! -e "$root/.complete" ]; then
@@ -48,11 +48,11 @@ deb http://deb.debian.org/debian trixie main
 deb http://deb.debian.org/debian trixie-backports main
 APT
     printf 'APT::Install-Recommends "false";\n' >"$root/etc/apt/apt.conf.d/lean"
-    in dpkg --add-architecture arm64
-    in apt-get update -q >&2
-    in apt-get install -q -y clang ccache g++ g++-aarch64-linux-gnu jq qemu-user >&2
-    in apt-get install -q -y -t trixie-backports rustc cargo libstd-rust-dev libstd-rust-dev:arm64 >&2
-    in apt-get clean
+    there dpkg --add-architecture arm64
+    there apt-get update -q >&2
+    there apt-get install -q -y clang ccache g++ g++-aarch64-linux-gnu jq qemu-user >&2
+    there apt-get install -q -y -t trixie-backports rustc cargo libstd-rust-dev libstd-rust-dev:arm64 >&2
+    there apt-get clean
     touch "$root/.complete"
 fi
 
@@ -65,7 +65,7 @@ mount --bind /dev "$root/dev"
 tar -xJf "$kept"/source/toller-*-vendored.tar.xz -C "$root/toller" --strip-components 1
 upper=AARCH64_UNKNOWN_LINUX_GNU
 # shellcheck disable=SC2016 # for the shell in the root
-in env CARGO_HOME=/cargo CARGO_TARGET_DIR=/target CARGO_BUILD_TARGET=$triple ${JOBS:+CARGO_BUILD_JOBS=$JOBS} \
+there env CARGO_HOME=/cargo CARGO_TARGET_DIR=/target CARGO_BUILD_TARGET=$triple ${JOBS:+CARGO_BUILD_JOBS=$JOBS} \
     CCACHE_DIR=/ccache CC="ccache clang --target=aarch64-linux-gnu" CXX="ccache clang++ --target=aarch64-linux-gnu" \
     HOST_CC=gcc HOST_CXX=g++ STRIP=aarch64-linux-gnu-strip CARGO_TARGET_${upper}_LINKER=aarch64-linux-gnu-gcc \
     CARGO_TARGET_${upper}_RUNNER=qemu-aarch64 unshare --net sh -c 'cd /toller && exec scripts/release.sh /dist' >&2
