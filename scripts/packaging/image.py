@@ -2,8 +2,8 @@
 """image.py FILE TREE:TRIPLE...: makes FILE, an OCI archive with an image for each unpacked archive of release.sh.
 
 An image is a tar of a tar and some JSON, so no daemon is needed, and the same trees give the same bytes: times are
-SOURCE_DATE_EPOCH's. In it are the program, its licences, and three empty folders: /data, which belongs to the user that
-it runs as, /tmp, and the root.
+SOURCE_DATE_EPOCH's. In it are the program, its licences, and an empty folder that belongs to the user it runs as, for a
+volume: what `merge -` keeps for a moment goes there too, so that nothing else need be writable.
 """
 
 import gzip
@@ -58,7 +58,6 @@ class Layout:
             ("data", None, 0o755, USER),
             ("licenses", None, 0o755, 0),
             *((f"licenses/{name}", (tree / name).read_bytes(), 0o644, 0) for name in licences),
-            ("tmp", None, 0o1777, 0),
         ])
         packed = io.BytesIO()
         with gzip.GzipFile("", "wb", 9, packed, 0) as out:
@@ -70,7 +69,7 @@ class Layout:
             **platform,
             "config": {
                 "User": f"{USER}:{USER}",
-                "Env": ["PATH=/bin"],
+                "Env": ["PATH=/bin", "TMPDIR=/data"],
                 "Entrypoint": ["/bin/toller"],
                 "WorkingDir": "/data",
                 "Labels": labels,
