@@ -28,7 +28,8 @@ if [ -z "${TOLLER_CROSS_INSIDE-}" ]; then
     done
     target=$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)
     dist=$(realpath -m "${1:-$target/dist}")
-    mkdir -p "$kept"/{ccache,target,source} "$dist"
+    rm -rf "$kept"/{source,dist}
+    mkdir -p "$kept"/{ccache,target,source,dist} "$dist"
     scripts/vendor.sh "$kept/source" >/dev/null
     TOLLER_CROSS_INSIDE=1 unshare --mount --pid --fork --kill-child scripts/cross.sh --root "$kept"
     cp "$kept/dist/"*"-$triple.tar.gz"* "$dist/"
@@ -57,7 +58,7 @@ APT
 fi
 
 # The places are the same in every root, so that the bytes are, too.
-mkdir -p "$root"/{ccache,target,toller,dist,cargo} "$kept/dist"
+mkdir -p "$root"/{ccache,target,toller,dist,cargo}
 for place in ccache target dist; do mount --bind "$kept/$place" "$root/$place"; done
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/toller"

@@ -3,6 +3,7 @@
 
 use crate::support::env::skipped;
 use crate::support::{Cmd, Env, Origin, Reply};
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,40 @@ fn the_installer_changes_nothing_when_a_sum_differs_or_a_download_fails() {
     // The copy in the source does not know a release.
     let unnamed = env.program(repository("scripts/install.sh")).run();
     unnamed.expect(1).stderr_has("belongs to no release").stderr_has("TOLLER_INSTALL_FROM");
+}
+
+#[test]
+fn a_release_that_lacks_something_is_none_and_its_own_installer_knows_where_it_lies() {
+    let env = Env::new();
+    let version = env!("CARGO_PKG_VERSION");
+    let from = "https://releases.example.com/v1";
+    let tag = format!("v{version}");
+    let sums = |tag: &str| env.program(repository("scripts/packaging/sums.sh")).arg(env.path("dist")).args([from, tag]);
+    let mut files = vec![format!("toller-{version}-vendored.tar.xz")];
+    for (processor, debian) in [("x86_64", "amd64"), ("aarch64", "arm64")] {
+        let tags = format!("manylinux_2_17_{processor}.manylinux2014_{processor}.musllinux_1_1_{processor}");
+        files.push(format!("toller-{version}-{processor}-unknown-linux-gnu.tar.gz"));
+        files.push(format!("toller_{version}-1_{debian}.deb"));
+        files.push(format!("toller-{version}-py3-none-{tags}.whl"));
+    }
+    for file in &files {
+        env.write(&format!("dist/{file}"), file);
+    }
+    let image = format!("toller-{version}-image.tar");
+    sums(&tag).run().expect(1).stderr_has(&format!("{image} is not in"));
+    for (architectures, code) in [(&["amd64"][..], 1), (&["amd64", "arm64"], 0)] {
+        let platforms: String = architectures.iter().map(|name| format!(r#"{{"architecture":"{name}"}}"#)).collect();
+        env.write("layout/blobs/sha256/0", platforms);
+        env.program("tar").args(["-cf", &format!("dist/{image}"), "-C", "layout", "blobs"]).run().expect(0);
+        sums(&tag).run().expect(code);
+    }
+    sums("v0.0.0").run().expect(1).stderr_has("the tag is v0.0.0");
+    files.extend([image, "install.sh".into()]);
+    let listed = std::fs::read_to_string(env.path("dist/SHA256SUMS")).unwrap();
+    let listed: BTreeSet<&str> = listed.lines().map(|line| &line[66..]).collect();
+    assert_eq!(listed, files.iter().map(String::as_str).collect());
+    let installer = std::fs::read_to_string(env.path("dist/install.sh")).unwrap();
+    assert!(installer.contains(&format!("${{TOLLER_INSTALL_FROM:-{from}}}")), "{installer}");
 }
 
 // --- what is made of an archive ---
