@@ -9,7 +9,8 @@ read -ra podman <<<"${PODMAN:-podman}"
 printf '%s: %s bytes\n' "$(basename "$image")" "$(stat -c %s "$image")"
 work=$(mktemp -d)
 serving=
-trap '[ -z "$serving" ] || kill "$serving"; rm -rf "$work"' EXIT
+# What podman's users wrote may be nobody else's to remove.
+trap '[ -z "$serving" ] || kill "$serving"; rm -rf "$work" 2>/dev/null || "${podman[@]}" unshare rm -rf "$work"' EXIT
 mkdir "$work"/{served,data}
 chmod 755 "$work"
 chown 65532:65532 "$work/data" 2>/dev/null || chmod 777 "$work/data"
