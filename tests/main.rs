@@ -36,6 +36,7 @@ mod pending;
 mod pipe;
 mod politeness;
 mod refresh;
+mod release;
 mod report;
 mod resume;
 mod retries;
