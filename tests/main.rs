@@ -33,6 +33,7 @@ mod outages;
 mod pending;
 mod pipe;
 mod politeness;
+mod progress;
 mod resume;
 mod retries;
 mod secrets;

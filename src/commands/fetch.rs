@@ -85,7 +85,7 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
         run_id: run_id.clone(),
         refresh: args.refresh.as_deref().map(|age| before("--refresh", age)).transpose()?,
     };
-    let look = books::look(&warehouse, &selection, place.lock_wait, &session.stop)?;
+    let look = books::look(&warehouse, &selection, place.lock_wait, &session.stop, &mut session.progress)?;
     let Some(look) = look else { return Ok(stopped(&session.stop)) };
     let pending = look.pending();
     let expected = pending.min(config.limit.unwrap_or(u64::MAX));
@@ -115,12 +115,15 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
         holds_lock: files.warning().is_none(),
         lock_wait: place.lock_wait,
     };
-    let Some(mut ledger) = look.begin(selection, beginning, &session.stop)? else { return Ok(stopped(&session.stop)) };
+    let ledger = look.begin(selection, beginning, &session.stop, &mut session.progress)?;
+    let Some(mut ledger) = ledger else { return Ok(stopped(&session.stop)) };
+    let images = if expected == 1 { "image" } else { "images" };
+    session.say_what_begins(&config, &format!("{} {images}", grouped(expected)), &run_id);
     let (tools, stop, mut progress) = session.tools(&config, files);
     let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
     let (tally, ending) = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
-    progress.close()?;
-    let report = FetchReport::new(Some(run_id), &ending, &tally, started.elapsed());
+    let examples = progress.close()?;
+    let report = FetchReport::new(Some(run_id), &ending, &tally, started.elapsed()).with_examples(examples);
     say(&report, args.json, config.quiet)?;
     ending.conclude()
 }

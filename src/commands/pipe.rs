@@ -46,7 +46,9 @@ pub fn pipe(args: PipeArgs, typed: Typed) -> Result<ExitCode> {
     let run_id = new_run_id(SystemTime::now());
     let files = session.store(&config, &run_id, Share::WithOthers)?;
     session.list_failed(&config)?;
-    let mut ledger = StreamLedger::start(run_id, config.layout.clone(), config.template().cloned(), config.limit)?;
+    let mut ledger =
+        StreamLedger::start(run_id.clone(), config.layout.clone(), config.template().cloned(), config.limit)?;
+    session.say_what_begins(&config, "what comes on stdin", &run_id);
     let (tools, stop, mut progress) = session.tools(&config, files);
     let (_, ending) = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
     progress.close()?;
