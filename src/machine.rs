@@ -22,14 +22,15 @@ pub fn is_alive(pid: i64) -> bool {
 /// Whether this process was started by that one, or by one that it has started.
 #[must_use]
 pub fn is_ancestor(pid: i64) -> bool {
-    let mut process = std::process::id().to_string();
+    let mut process = i64::from(std::process::id());
     // No tree of processes is that deep.
     for _ in 0..100 {
         let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-        let Some(parent) = status.lines().find_map(|line| line.strip_prefix("PPid:")) else { return false };
-        process = parent.trim().to_owned();
-        if process == pid.to_string() {
-            return true;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        match parent.and_then(|parent| parent.trim().parse().ok()) {
+            Some(parent) if parent == pid => return true,
+            Some(parent) => process = parent,
+            None => return false,
         }
     }
     false

@@ -15,6 +15,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ring", &["facts"]),
     ("crossbeam_channel", &["run", "books"]),
     ("clap", &["cli", "commands"]),
+    ("clap_complete", &["commands"]),
+    ("roff", &["commands"]),
 ];
 
 /// Calls that change the file system. They belong to the store.

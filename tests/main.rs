@@ -18,6 +18,7 @@ mod disk;
 mod durability;
 mod faults;
 mod fetch;
+mod guessed;
 mod hostile;
 mod interrupts;
 mod layers;

@@ -22,10 +22,13 @@ use super::session::{Session, stopped};
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\
 Examples:
-  toller fetch --warehouse images.duckdb --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs
-  toller fetch --warehouse images.duckdb --url-column thumb_url --dest thumbs --extension jpg --limit 100
-  toller fetch -n --warehouse images.duckdb --url 'https://cdn.example.com/{guid}' --dest thumbs
-  TOLLER_WAREHOUSE=images.duckdb TOLLER_NO_SYNC=1 toller fetch --url … --dest thumbs --json";
+  toller fetch --warehouse images.duckdb --dest thumbs \\
+      --url 'https://cdn.example.com/thumbs/{guid}.jpg'
+  toller fetch --warehouse images.duckdb --dest thumbs --extension jpg \\
+      --url-column thumb_url --limit 100
+  toller fetch -n --warehouse images.duckdb --dest thumbs \\
+      --url 'https://cdn.example.com/{guid}'
+  TOLLER_WAREHOUSE=images.duckdb toller fetch --url … --dest thumbs --json";
 
 /// `toller fetch`
 #[derive(Debug, Args)]

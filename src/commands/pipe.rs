@@ -20,8 +20,10 @@ const PRINT_AFTER: f64 = 0.8;
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\
 Examples:
-  toller pipe --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs < guids.txt > outcomes.ndjson
-  toller pending --warehouse images.duckdb --shard 2/8 | toller pipe --url … --dest thumbs > 2.ndjson";
+  toller pipe --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs \\
+      < guids.txt > outcomes.ndjson
+  toller pending --warehouse images.duckdb --shard 2/8 |
+      toller pipe --url … --dest thumbs > 2.ndjson";
 
 /// `toller pipe`
 #[derive(Debug, Args)]

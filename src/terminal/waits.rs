@@ -173,7 +173,7 @@ mod tests {
             Some(("cool_down", true, "status 429"))
         );
         assert!(waits.words(at(2000))[0].ends_with(" UTC, for 2 s more: status 429"), "{:?}", waits.words(at(2000)));
-        assert_eq!(waits.see(None, at(4000)), Some(Change::Over(Duration::from_millis(3000))));
+        assert_eq!(waits.see(None, at(4000)), Some(Change::Over(Duration::from_secs(3))));
         assert_eq!((waits.see(None, at(4100)), waits.words(at(4100))), (None, Vec::new()));
     }
 

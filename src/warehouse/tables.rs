@@ -67,6 +67,7 @@ pub fn text(text: &str) -> String {
 
 /// What the tables and columns are called in this warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is something that was said or not")]
 pub struct Tables {
     /// The user's table.
     pub table: Name,
