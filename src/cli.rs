@@ -115,11 +115,11 @@ pub fn command() -> clap::Command {
 /// `--dest=~/x` would make a folder called `~`; no command makes or looks for one.
 fn path(given: PathBuf) -> std::result::Result<PathBuf, String> {
     let text = given.to_string_lossy();
-    match text.strip_prefix('~').map(|rest| rest.split_once('/').map_or(rest, |(_, below)| below)) {
-        Some(below) if text == "~" || text.contains('/') => Err(format!(
+    match text.strip_prefix('~').and_then(|rest| rest.split_once('/')) {
+        Some((_, below)) => Err(format!(
             "no shell has put a home folder in the place of ~; write \"$HOME/{below}\", or ./{text} for a file of that name"
         )),
-        _ => Ok(given),
+        None => Ok(given),
     }
 }
 
