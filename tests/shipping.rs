@@ -1,9 +1,6 @@
 //! What ships with the program, and what the program asks of the system under it: one file, its page, its
 //! completions, its unit, its example scripts, and whatever environment it is started in.
 
-#[path = "../scripts/docs.rs"]
-mod docs;
-
 use crate::support::env::skipped;
 use crate::support::{Cmd, Env, Origin, Out, Reply, binary, guids};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -44,10 +41,10 @@ fn options() -> Vec<(String, String)> {
 #[test]
 fn every_option_is_in_the_help_the_man_page_and_the_readme() {
     let (env, readme) = (Env::new(), text("README.md"));
-    let page = docs::man_page("2026-01-01").replace("\\-", "-");
+    let page = env.toller(["man"]).run().expect(0).stdout.replace("\\-", "-");
     let options = options();
     assert!(options.len() > 60, "{options:?}");
-    for command in ["fetch", "status", "load", "verify", "pending", "pipe", "merge"] {
+    for command in ["fetch", "status", "load", "verify", "pending", "pipe", "merge", "completions", "man"] {
         let help = env.toller([command, "--help"]).run().expect(0).stdout;
         let section = page.split(&format!(".SS \"toller {command}\"")).nth(1);
         let section = section.unwrap_or_else(|| panic!("no section about {command} in\n{page}"));
@@ -68,7 +65,7 @@ fn the_man_page_has_no_mistake_that_man_knows_of() {
         return;
     }
     let env = Env::new();
-    let page = env.write("toller.1", docs::man_page("2026-01-01"));
+    let page = env.write("toller.1", env.toller(["man"]).run().expect(0).stdout);
     let man = env.program("man").args(["--warnings", "-E", "UTF-8", "-l"]).arg(page).env("MANWIDTH", "100");
     let out = man.env("LC_ALL", "C.UTF-8").run().expect(0);
     assert_eq!(out.stderr, "", "{}", out.report());
@@ -83,13 +80,7 @@ fn the_man_page_has_no_mistake_that_man_knows_of() {
 fn the_completions_are_what_their_shells_can_read() {
     let env = Env::new();
     for (shell, name) in [("bash", "toller.bash"), ("zsh", "_toller"), ("fish", "toller.fish")] {
-        let mut made = Vec::new();
-        let generator = match shell {
-            "bash" => clap_complete::Shell::Bash,
-            "zsh" => clap_complete::Shell::Zsh,
-            _ => clap_complete::Shell::Fish,
-        };
-        clap_complete::generate(generator, &mut toller::cli::command(), "toller", &mut made);
+        let made = env.toller(["completions", shell]).run().expect(0).stdout;
         let file = env.write(name, made);
         if has(shell) {
             let out = env.program(shell).arg("-n").arg(&file).run().expect(0);
