@@ -52,7 +52,7 @@ fn what_a_server_holds_is_fetched_for_by_its_own_sql() {
     let server = python(&["-c", SERVER, &port]).open_stdin().spawn();
     server.wait_for_stdout("serving");
     // It is let out by nobody else.
-    env.fetch(&origin).args(["--lock-wait", "0"]).run().expect(75).complains().stderr_has("locked");
+    env.fetch(&origin).args(["--lock-wait", "0"]).run().expect(75).complains().stderr_has("served.py");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/examples/served.py");
     let pending = || python(&[script, "pending"]).run().expect(0).stdout;
     let pipe = |stdin: String| {

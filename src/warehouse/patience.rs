@@ -31,7 +31,7 @@ impl Locked {
         let way_out = if pid.is_some_and(machine::is_ancestor) {
             "that is the program that has started toller: it must close its connection first"
         } else {
-            "run again when it has ended, or wait longer with --lock-wait"
+            "run again when it has ended, or wait longer with --lock-wait; for one that never ends see scripts/examples/served.py"
         };
         let error = Error::new("open warehouse", file.display(), format!("locked by {by}"));
         Some(Self { by, error: error.with_code(ExitCode::Busy).with_way_out(way_out) })
