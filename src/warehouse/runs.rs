@@ -277,10 +277,7 @@ impl Window<'_> {
                 run_id
             ],
         )?;
-        match end.and_then(Ending::forgive_since) {
-            Some(since) => self.forgive_failures(run_id, since),
-            None => Ok(()),
-        }
+        if end.is_some_and(Ending::forgives) { self.forgive_failures(run_id) } else { Ok(()) }
     }
 
     /// Closes the row of a merge.
