@@ -7,7 +7,7 @@ use clap::builder::{FalseyValueParser, PathBufValueParser, TypedValueParser};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::options::Typed;
-use crate::commands::{completions, fetch, load, man, merge, pending, pipe, status, verify};
+use crate::commands::{completions, fetch, load, man, merge, pending, pipe, report, status, verify};
 use crate::error::{Error, ExitCode, Result};
 use crate::run::stop::survive_file_limits;
 
@@ -18,6 +18,7 @@ Examples:
   toller fetch  --warehouse images.duckdb --dest thumbs \\
                 --url 'https://cdn.example.com/thumbs/{guid}.jpg'
   toller status --warehouse images.duckdb
+  toller report --warehouse images.duckdb
   toller verify --warehouse images.duckdb --fix";
 
 const ABOUT: &str = "Brings every missing thumbnail of a DuckDB warehouse home from one HTTPS origin";
@@ -45,6 +46,9 @@ pub enum Command {
     /// Make or extend a warehouse from CSV, TSV, Parquet, JSON or plain text
     #[command(before_help = load::EXAMPLES)]
     Load(Box<load::LoadArgs>),
+    /// Make one page to look at: what came home, what did not, how it went
+    #[command(before_help = report::EXAMPLES)]
+    Report(Box<report::ReportArgs>),
     /// Hold the warehouse against the disk, both ways
     #[command(before_help = verify::EXAMPLES)]
     Verify(Box<verify::VerifyArgs>),
@@ -134,6 +138,7 @@ impl Command {
             Self::Fetch(args) => fetch::fetch(*args, typed),
             Self::Status(args) => status::status(*args),
             Self::Load(args) => load::load(*args),
+            Self::Report(args) => report::report(*args),
             Self::Verify(args) => verify::verify(*args),
             Self::Pending(args) => pending::pending(*args),
             Self::Pipe(args) => pipe::pipe(*args, typed),

@@ -39,6 +39,7 @@
 //! | [`run`] | the loop, its workers, their pace, what stops it, and in `policy` all that decides; what it needs of its books is the trait [`run::Ledger`] |
 //! | [`books`] | the two ledgers: the warehouse, and standard streams |
 //! | [`terminal`] | progress, results for people and as JSON |
+//! | [`report`] | the page of `toller report`, alone with maud and plotters |
 //! | [`commands`] | a file each: arguments, examples, deeds, last words; `options` that several share, the `session` of `fetch` and `pipe` |
 //! | [`cli`] | what was typed |
 
@@ -66,4 +67,5 @@ pub mod run;
 
 pub mod cli;
 pub mod commands;
+pub mod report;
 pub mod terminal;

@@ -9,7 +9,7 @@ use crate::outcome::{How, Outcome, Saved};
 /// The counts of a run so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Distinct GUIDs found at the start.
+    /// Rows found pending at the start, less the repeated ids that have come to light.
     pub pending: u64,
     /// Files brought home.
     pub fetched: u64,

@@ -56,6 +56,11 @@ fn in_a_small_cgroup_on_a_large_host_every_command_lives() {
     run(&["merge", "outcomes"]).expect(0);
     assert_eq!(run(&["status", "--json"]).expect(0).json()["done"], ROWS / 20);
     assert_eq!(run(&["pending", "--limit", "3"]).expect(0).stdout.lines().count(), 3);
+    // As after a fetch of all of them.
+    env.sql(
+        "INSERT INTO thumb_file (source_image_id, bytes, format, sha256) \
+         SELECT source_image_id, 20000, 'jpeg', sha256(source_image_id) FROM dim_image",
+    );
     let verified = run(&["verify", "--json", "--dest", "thumbs", "--fix"]).expect(0).json();
     assert_eq!(verified["missing"], ROWS / 20);
     // Nobody listens there, so that the run ends; what counts is that it says so.

@@ -154,3 +154,19 @@ fn the_last_of_two_counts_and_what_was_meant_is_named() {
     env.toller(["help"]).run().expect(0).stdout_has("toller fetch");
     env.toller(["help", "fetch"]).run().expect(0).stdout_has("--url");
 }
+
+#[test]
+fn times_and_sizes_are_taken_as_people_write_them() {
+    let guids = guids(2);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let fetch = env.fetch(&origin).args(["--timeout", "1m30s", "--connect-timeout", "500ms", "--max-runtime", "1h"]);
+    let fetch = fetch.args(["--batch-seconds", "1.5", "--lock-wait", "2 min", "--max-bytes", "1.5MiB"]);
+    fetch.args(["--bandwidth", "2MB"]).env("TOLLER_MAX_RUNTIME", "7d").run().expect(0);
+    env.assert_done(&guids);
+    for (option, value) in
+        [("--timeout", "1M"), ("--max-runtime", "0"), ("--lock-wait", "99y"), ("--max-bytes", "2Mbit")]
+    {
+        let out = env.fetch(&origin).args([option, value]).run().expect(2).complains();
+        out.stderr_has(&format!("{option} {value}")).stderr_has("it must be");
+    }
+}

@@ -262,3 +262,33 @@ fn an_origin_that_is_always_slow_fails_and_does_not_hang() {
     assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     assert_eq!(env.query("SELECT kind, attempts FROM thumb_failure"), [["timeout", "2"]]);
 }
+
+#[test]
+fn what_failed_for_good_long_enough_ago_is_asked_for_again() {
+    let guids = guids(3);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.on(&guids[0], [Reply::status(404)]);
+    origin.on(&guids[1], [Reply::status(404)]);
+    env.fetch(&origin).run().expect(4);
+    for (guid, days) in [(&guids[0], 8), (&guids[1], 6)] {
+        let set = "UPDATE thumb_failure SET failed_at = failed_at - INTERVAL";
+        env.sql(&format!("{set} {days} DAY WHERE source_image_id = '{guid}'"));
+    }
+    let asked = |guid: &str| origin.requests().iter().filter(|request| request.guid == guid).count();
+    let counts = || (asked(&guids[0]), asked(&guids[1]));
+    env.fetch(&origin).run().expect(0).stdout_has("2 failed for good");
+    env.fetch(&origin).arg("--retry-failed=9d").run().expect(0).stdout_has("2 failed for good");
+    env.fetch(&origin).env("TOLLER_RETRY_FAILED", "0").run().expect(0).stdout_has("2 failed for good");
+    assert_eq!(counts(), (1, 1), "neither is old enough");
+    let plan = env.fetch(&origin).args(["--dry-run", "--retry-failed=7d"]).run().expect(0);
+    plan.stdout_has("would fetch 1 of 1 images").stdout_has("1 failed for good");
+    env.fetch(&origin).arg("--retry-failed=7d").run().expect(4);
+    assert_eq!(counts(), (2, 1), "eight days are more than seven, six are not");
+    env.fetch(&origin).env("TOLLER_RETRY_FAILED", "5d").run().expect(4);
+    assert_eq!(counts(), (2, 2), "the first one has failed anew meanwhile");
+    env.fetch(&origin).env("TOLLER_RETRY_FAILED", "1").run().expect(4);
+    assert_eq!(counts(), (3, 3), "a switch that is on");
+    env.fetch(&origin).arg("--retry-failed").args(["--limit", "1"]).run().expect(4);
+    assert_eq!(asked(&guids[0]) + asked(&guids[1]), 7, "no value is taken from what follows");
+    env.fetch(&origin).arg("--retry-failed=soon").run().expect(2).complains().stderr_has("--retry-failed soon");
+}

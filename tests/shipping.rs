@@ -2,7 +2,7 @@
 //! completions, its unit, its example scripts, and whatever environment it is started in.
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, Out, Reply, guids};
+use crate::support::{Cmd, Env, Origin, Out, Reply, binary, guids};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -113,7 +113,7 @@ fn the_version_names_duckdb_rustls_and_the_build() {
 #[test]
 fn the_binary_asks_nothing_of_the_system_not_even_a_folder() {
     let env = Env::new();
-    let toller = env!("CARGO_BIN_EXE_toller");
+    let toller = binary();
     let out = env.program("ldd").arg(toller).run();
     let said = format!("{}{}", out.stdout, out.stderr);
     assert!(said.contains("statically linked") || said.contains("not a dynamic"), "{said}");
@@ -185,7 +185,7 @@ fn the_timers_first_run_fetches_what_is_pending() {
     let settings = text("scripts/packaging/systemd/NAME.env").replace("/var/lib/toller/", &folder);
     let settings = settings.replace("https://cdn.example.com/thumbs/{guid}.jpg", &origin.template());
     let settings = format!("{settings}\nTOLLER_CA_CERT={}\n", origin.ca().display());
-    let command = unit("ExecStart").replace("/usr/bin/toller", env!("CARGO_BIN_EXE_toller"));
+    let command = unit("ExecStart").replace("/usr/bin/toller", &binary().display().to_string());
     let words: Vec<&str> = command.split(' ').collect();
     let start = || {
         // As systemd.exec(5) reads an EnvironmentFile: a line is a variable, `#` begins a comment.
@@ -217,7 +217,7 @@ fn the_unit_is_what_systemd_can_read() {
     let env = Env::new();
     // The program and the page need not be installed here.
     let service =
-        text("scripts/packaging/systemd/toller@.service").replace("/usr/bin/toller", env!("CARGO_BIN_EXE_toller"));
+        text("scripts/packaging/systemd/toller@.service").replace("/usr/bin/toller", &binary().display().to_string());
     env.write("toller@.service", service.replace("Documentation=", "#"));
     env.write("toller@.timer", text("scripts/packaging/systemd/toller@.timer").replace("Documentation=", "#"));
     let verify = env.program("systemd-analyze").args(["verify", "./toller@x.service", "./toller@x.timer"]);
@@ -232,7 +232,7 @@ fn example(env: &Env, script: &str) -> Cmd {
     let bin = env.path("bin");
     if !bin.exists() {
         std::fs::create_dir(&bin).unwrap();
-        symlink(env!("CARGO_BIN_EXE_toller"), bin.join("toller")).unwrap();
+        symlink(binary(), bin.join("toller")).unwrap();
         for name in ["mail", "sleep"] {
             // mail reads its standard input, sleep has none.
             let body = if name == "mail" { "cat" } else { ":" };
@@ -352,7 +352,7 @@ fn the_textfile_is_what_prometheus_reads() {
 
 /// toller, started by a line of shell in which `"$0" "$@"` is its command line.
 fn in_shell(env: &Env, shell: &str, command: &str) -> Cmd {
-    env.program("sh").args(["-c", shell, env!("CARGO_BIN_EXE_toller"), command])
+    env.program("sh").args(["-c", shell]).arg(binary()).arg(command)
 }
 
 /// Fetches three GUIDs, the command line wrapped in a line of shell in which `"$0" "$@"` is it.

@@ -92,6 +92,7 @@ fn duplicate_ids_are_one_image() {
         &["a", "b"],
     );
     assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "5");
+    assert_eq!(env.query("SELECT pending, fetched, reused FROM run_manifest"), [["2", "2", "0"]]);
 }
 
 #[test]

@@ -24,12 +24,14 @@ pub(super) struct Page {
     /// Hashes of what is in the page, in flight or in the batch, so that an id with several rows is served once, and
     /// the first row of each.
     outstanding: HashMap<u64, i64>,
+    /// Rows whose id was in hand already, under another row.
+    repeats: u64,
 }
 
 impl Page {
     /// Nothing, before the first row of the table.
     pub(super) fn new() -> Self {
-        Self { rows: VecDeque::new(), after: -1, passes: 0, over: false, outstanding: HashMap::new() }
+        Self { rows: VecDeque::new(), after: -1, passes: 0, over: false, outstanding: HashMap::new(), repeats: 0 }
     }
 
     /// Reads all there is, knowing that it fits.
@@ -68,10 +70,13 @@ impl Page {
     }
 
     fn push(&mut self, row: PendingRow) {
-        // Already in hand under another row: whoever records it records all its rows.
-        if let Entry::Vacant(vacant) = self.outstanding.entry(hash(&row.id)) {
-            vacant.insert(row.row);
-            self.rows.push_back(row);
+        match self.outstanding.entry(hash(&row.id)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(row.row);
+                self.rows.push_back(row);
+            }
+            // Whoever records it records all its rows.
+            Entry::Occupied(known) => self.repeats += u64::from(*known.get() != row.row),
         }
     }
 
@@ -83,6 +88,11 @@ impl Page {
     /// The first ids in it, as if they had come home.
     pub(super) fn first(&self, most: usize) -> Vec<Outcome> {
         self.rows.iter().take(most).map(|row| Outcome::claimed(Id::new(row.id.clone()))).collect()
+    }
+
+    /// How many rows had an id that was in hand already.
+    pub(super) fn repeats(&self) -> u64 {
+        self.repeats
     }
 
     /// How many ids are in it.

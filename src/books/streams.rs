@@ -148,6 +148,11 @@ impl Ledger for StreamLedger {
         (!self.printer.is_free()).then(|| Wait::new(On::Output, "nobody reads stdout"))
     }
 
+    /// Nothing was counted before.
+    fn repeats(&self) -> u64 {
+        0
+    }
+
     fn next(&mut self) -> Result<Supply> {
         if self.allowance == 0 {
             return Ok(Supply::End);

@@ -41,9 +41,9 @@ pub struct WarehouseLedger<'w> {
     large: bool,
     /// What of the batch is staged, which only grows until it is recorded.
     staged: Option<Staged>,
-    /// No id was pending in two rows, so that where a page has found it is where all of it is.
-    distinct: bool,
     page: Page,
+    /// So many repeated ids had come to light before the run began.
+    known_repeats: u64,
     /// How many GUIDs may still be handed out.
     allowance: u64,
     /// How much of its time the warehouse has been held, between the first and the last window.
@@ -67,10 +67,9 @@ pub struct FirstLook<'w> {
     shape: Shape,
     runs: RunsTable,
     rows: u64,
-    distinct: bool,
     page: Page,
-    /// Distinct GUIDs that this run would fetch.
-    pending: u64,
+    /// Rows of what this run would fetch.
+    pending_rows: u64,
 }
 
 /// What a run begins with.
@@ -109,23 +108,18 @@ pub fn look<'w>(
     }
     let mut page = Page::new();
     let pending_rows = window.count_pending_rows(&shape, selection)?;
-    let pending = match pending_rows {
-        0 => 0,
-        // Reading them tells how many of them are distinct, and it has to be done anyway.
-        some if some < PAGE.0 as u64 => {
-            page.read_all(&window, &shape, selection)?;
-            page.len() as u64
-        }
-        many => window.count_distinct_pending(&shape, selection, many)?,
-    };
-    Ok(Some(FirstLook { warehouse, window, shape, runs, rows, distinct: pending == pending_rows, page, pending }))
+    if (1..PAGE.0 as u64).contains(&pending_rows) {
+        page.read_all(&window, &shape, selection)?;
+    }
+    Ok(Some(FirstLook { warehouse, window, shape, runs, rows, page, pending_rows }))
 }
 
 impl<'w> FirstLook<'w> {
-    /// Distinct GUIDs that this run would fetch.
+    /// Rows of what this run would fetch, less those whose id has come up in another one: no run remembers every id before it
+    /// begins.
     #[must_use]
     pub fn pending(&self) -> u64 {
-        self.pending
+        self.pending_rows - self.page.repeats()
     }
 
     /// The first of the pending GUIDs, to show what would be fetched.
@@ -178,6 +172,7 @@ impl<'w> FirstLook<'w> {
         watch: &mut dyn Watch,
     ) -> Result<Option<WarehouseLedger<'w>>> {
         let Beginning { run, limit, holds_lock, lock_wait } = beginning;
+        let (pending, repeats) = (self.pending(), self.page.repeats());
         let warehouse = self.warehouse;
         self.window.close()?;
         let Some(window) = open_patiently(warehouse, Access::Write, lock_wait, stop, watch)? else { return Ok(None) };
@@ -189,10 +184,10 @@ impl<'w> FirstLook<'w> {
             shape: self.shape,
             large: self.rows >= LARGE,
             staged: None,
-            distinct: self.distinct,
+            known_repeats: repeats,
             page: self.page,
             allowance: limit.unwrap_or(u64::MAX),
-            spacing: Spacing::new(self.rows, self.pending, self.distinct),
+            spacing: Spacing::new(self.rows, self.pending_rows, repeats == 0),
             try_again_at: Instant::now(),
             try_again_in: Duration::ZERO,
             locked_by: None,
@@ -206,7 +201,7 @@ impl<'w> FirstLook<'w> {
         let staged = warehouse.stage(&first)?;
         window.rehearse(&staged, &ledger.shape, ledger.page.span(&first))?;
         window.make_own_tables(&ledger.runs, &ledger.shape)?;
-        window.open_run(&ledger.runs, run, self.pending, holds_lock)?;
+        window.open_run(&ledger.runs, run, pending, holds_lock)?;
         window.close()?;
         if ledger.large {
             warehouse.exert(Effort::Beside)?;
@@ -217,9 +212,10 @@ impl<'w> FirstLook<'w> {
 }
 
 impl WarehouseLedger<'_> {
-    /// The rows that a batch is in, if that is known.
+    /// The rows that a batch is in, as long as no id has come up in two of them. Another row of an id, in a page that was not
+    /// read yet, will be served by itself, and finds its file.
     fn span(&self, batch: &[Outcome]) -> Option<(i64, i64)> {
-        self.page.span(batch).filter(|_| self.distinct)
+        self.page.span(batch).filter(|_| self.page.repeats() == 0)
     }
 
     /// Puts a batch beside the warehouse, while that is everybody's; what was put there before it was found locked, once.
@@ -268,6 +264,10 @@ impl WarehouseLedger<'_> {
 impl Ledger for WarehouseLedger<'_> {
     fn hindrance(&self) -> Option<Wait> {
         self.locked_by.as_deref().map(locked_by)
+    }
+
+    fn repeats(&self) -> u64 {
+        self.page.repeats() - self.known_repeats
     }
 
     fn next(&mut self) -> Result<Supply> {

@@ -1,6 +1,6 @@
 //! `toller fetch`: the main job. Puts its parts together, and says what came of it.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 
@@ -14,9 +14,9 @@ use crate::store::Share;
 use crate::tally::Tally;
 use crate::terminal::{FetchReport, grouped, left_alone, show};
 use crate::text::shown;
-use crate::warehouse::{Effort, PendingRow, Selection, UrlSource, Warehouse};
+use crate::warehouse::{Effort, Failed, PendingRow, Selection, UrlSource, Warehouse};
 
-use super::options::{FetchConfig, OriginArgs, Typed, WarehouseArgs, WarehouseConfig};
+use super::options::{FetchConfig, OriginArgs, Typed, WarehouseArgs, WarehouseConfig, age};
 use super::session::{Session, stopped};
 
 /// What `-h` begins with.
@@ -51,9 +51,9 @@ pub struct FetchArgs {
     /// Keep no table of what is home
     #[arg(long)]
     pub no_file_table: bool,
-    /// Also fetch what failed for good in an earlier run
-    #[arg(long)]
-    pub retry_failed: bool,
+    /// Also fetch what failed for good in an earlier run; with an age (7d, 12h), only what failed longer ago than that
+    #[arg(long, value_name = "AGE", num_args = 0..=1, require_equals = true, default_missing_value = "yes")]
+    pub retry_failed: Option<String>,
     /// The summary as one JSON object on stdout
     #[arg(long)]
     pub json: bool,
@@ -68,12 +68,10 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
     let mut place = WarehouseConfig::new(args.warehouse)?;
     place.tables.keep_files = !args.no_file_table;
     if args.no_file_table && args.refresh.is_some() {
-        return Err(Error::usage(
-            "--refresh",
-            "it does not go with --no-file-table, which keeps nothing to compare with",
-        ));
+        let cause = "it does not go with --no-file-table, which keeps nothing to compare with";
+        return Err(Error::usage("--refresh", cause));
     }
-    let config = FetchConfig::new(args.origin, args.url_column, typed, 10.0)?;
+    let config = FetchConfig::new(args.origin, args.url_column, typed, Duration::from_secs(10))?;
     if config.urls == UrlSource::None {
         return Err(Error::usage("--url", "it is required, unless --url-column is given")
             .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'"));
@@ -84,9 +82,9 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
     let selection = Selection {
         condition: args.condition.map(|sql| warehouse.condition(sql)).transpose()?,
         urls: config.urls.clone(),
-        skip_failed: !args.retry_failed,
+        failed: failed(args.retry_failed.as_deref())?,
         run_id: run_id.clone(),
-        refresh: args.refresh.as_deref().map(|age| before("--refresh", age)).transpose()?,
+        refresh: args.refresh.as_deref().map(|given| age("--refresh", given).map(ago)).transpose()?,
     };
     let look = books::look(&warehouse, &selection, place.lock_wait, &session.stop, &mut session.progress)?;
     let Some(look) = look else { return Ok(stopped(&session.stop)) };
@@ -129,6 +127,18 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
     let report = FetchReport::new(Some(run_id), &ending, &tally, started.elapsed()).with_examples(examples);
     say(&report, args.json, config.quiet)?;
     ending.conclude()
+}
+
+/// What `--retry-failed` says: an age, or a switch, which is how the environment gives it.
+fn failed(option: Option<&str>) -> Result<Failed> {
+    match option.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("0" | "n" | "no" | "f" | "false" | "off") => Ok(Failed::LeaveOut),
+        Some("1" | "y" | "yes" | "t" | "true" | "on") => Ok(Failed::Take),
+        Some(_) => {
+            let age = age("--retry-failed", option.unwrap_or_default())?;
+            Ok(Failed::LeaveOutSince(ago(age)))
+        }
+    }
 }
 
 /// What the row of a run says of its configuration.
@@ -176,7 +186,6 @@ fn print_plan(
     show(&plan, json, |_| text)
 }
 
-fn before(option: &str, age: &str) -> Result<SystemTime> {
-    let age = humantime::parse_duration(age).map_err(|cause| Error::usage(option, cause))?;
-    Ok(SystemTime::now() - age)
+fn ago(age: Duration) -> SystemTime {
+    SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
 }

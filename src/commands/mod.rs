@@ -9,6 +9,7 @@ pub mod merge;
 pub mod options;
 pub mod pending;
 pub mod pipe;
+pub mod report;
 mod session;
 pub mod status;
 pub mod verify;

@@ -12,7 +12,7 @@ use crate::error::{Error, ExitCode, Result};
 use crate::guid::Shard;
 use crate::terminal::{self, grouped};
 use crate::text::fits_a_line;
-use crate::warehouse::{Effort, PendingRef, Repeats, Selection, UrlSource, Warehouse};
+use crate::warehouse::{Effort, Failed, PendingRef, Repeats, Selection, UrlSource, Warehouse};
 
 use super::options::{WarehouseArgs, WarehouseConfig, shard};
 
@@ -57,7 +57,7 @@ pub fn pending(args: PendingArgs) -> Result<ExitCode> {
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     let urls = args.url_column.map_or(UrlSource::None, UrlSource::Column);
     let condition = args.condition.map(|sql| books.condition(sql)).transpose()?;
-    let selection = Selection { condition, urls, skip_failed: false, run_id: String::new(), refresh: None };
+    let selection = Selection { condition, urls, failed: Failed::Take, run_id: String::new(), refresh: None };
     let left = args.limit.unwrap_or(u64::MAX);
     let mut printout = Printout { shard, left, after: -1, text: Vec::new(), unprintable: 0 };
     let mut repeats = None;

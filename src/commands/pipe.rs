@@ -1,6 +1,6 @@
 //! `toller pipe`: the same run with standard streams for books.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
@@ -14,8 +14,8 @@ use crate::terminal::{grouped, print};
 use super::options::{FetchConfig, OriginArgs, Typed};
 use super::session::Session;
 
-/// Print after so many seconds, which with what it takes is at least once a second.
-const PRINT_AFTER: f64 = 0.8;
+/// Print after so long, which with what it takes is at least once a second.
+const PRINT_AFTER: Duration = Duration::from_millis(800);
 
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\

@@ -42,7 +42,7 @@ pub struct StatusArgs {
     pub limit: Option<u64>,
     /// Show it anew every so many seconds, 2 if none are given, until the run ends
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
-    pub watch: Option<f64>,
+    pub watch: Option<String>,
     /// One JSON object on stdout; with --failures and --watch one a line
     #[arg(long)]
     pub json: bool,
@@ -54,7 +54,7 @@ pub struct StatusArgs {
 /// The warehouse cannot be read.
 pub fn status(args: StatusArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
-    let watch = args.watch.map(|seconds| interval("--watch", seconds)).transpose()?;
+    let watch = args.watch.as_deref().map(|text| interval("--watch", text)).transpose()?;
     let kind = args.failures.as_deref().map(kind).transpose()?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
     if let Some(kind) = kind {

@@ -8,25 +8,28 @@ use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, HeaderMap, PROXY_AUTHORIZATION};
 use ureq::http::{Request, Uri};
 
+use crate::facts::Known;
 use crate::failure::{Failure, Kind};
 
 use super::url::{self, Target, same_origin};
-use super::{Answer, Framing, Origin, redirect, wire};
+use super::{Answer, Delivered, Origin, redirect, said, wire};
 
 /// So many hosts that redirects led to are remembered.
 const TARGETS: usize = 64;
 
 impl Origin {
-    /// One attempt: GET, redirects followed, the body read into `body` up to the limit.
+    /// One attempt: GET, redirects followed, the body read into `body` up to the limit. Where a version of it is `known`, only
+    /// another one is asked for.
     ///
     /// `wait_turn` is asked before every request; the time it takes does not count. `None` when it says no, or when the
     /// run is being stopped.
     pub fn attempt(
         &self,
         url: &str,
+        known: Option<&Known>,
         body: &mut Vec<u8>,
         wait_turn: &dyn Fn() -> bool,
-    ) -> Option<Result<Framing, Failure>> {
+    ) -> Option<Result<Delivered, Failure>> {
         let first = match url::parse(url) {
             Ok(target) => target,
             Err(failure) => return Some(Err(failure)),
@@ -34,16 +37,26 @@ impl Origin {
         let mut seen = vec![first.uri.clone()];
         let mut hop = first.clone();
         let mut left = self.timeout;
+        let condition = known.and_then(said::condition);
         loop {
-            let headers = self.headers_for(&hop, &first);
-            let answer = self.exchange(&hop.uri, &headers, &mut left, body, wait_turn)?;
+            let mut headers = self.headers_for(&hop, &first);
+            // What is known came from where redirects led, so that is asked about it as well (RFC 9110, section 15.4).
+            if let Some((name, value)) = &condition {
+                headers.to_mut().insert(name, value.clone());
+            }
+            let answer = match self.exchange(&hop.uri, &headers, &mut left, body, wait_turn)? {
+                Ok(Answer::Delivered(Delivered::NotModified(_))) if condition.is_none() => {
+                    Err(Failure::of_status(304, "Not Modified", None))
+                }
+                other => other,
+            };
             let location = match answer {
                 Ok(Answer::Redirect(location)) => location,
-                Ok(Answer::Body(framing)) => {
+                Ok(Answer::Delivered(delivered)) => {
                     if seen.len() > 1 {
                         self.has_served(&hop.uri);
                     }
-                    return Some(Ok(framing));
+                    return Some(Ok(delivered));
                 }
                 // Where a redirect leads is this image's own, unless it has led others home.
                 Err(failure) if seen.len() > 1 && !self.served(&hop.uri) => return Some(Err(failure.of_one())),

@@ -6,6 +6,7 @@
 
 mod again;
 mod attempt;
+mod declared;
 mod dial;
 mod encoding;
 mod head;
@@ -14,6 +15,7 @@ mod names;
 mod proxies;
 mod redirect;
 mod roots;
+mod said;
 mod tls;
 mod trust;
 mod url;
@@ -38,6 +40,7 @@ use crate::failure::{Failure, Kind};
 
 pub use proxies::Proxies;
 pub use roots::{Identity, Roots};
+pub use said::Said;
 pub use url::parse_url;
 
 /// How much of a body that is not wanted is read to keep its connection.
@@ -83,6 +86,15 @@ pub enum Framing {
     CloseDelimited,
 }
 
+/// What an attempt brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivered {
+    /// A body.
+    Body(Framing, Said),
+    /// What is known is still what the origin has.
+    NotModified(Said),
+}
+
 /// The HTTP side: one Agent that all workers share.
 #[derive(Debug)]
 pub struct Origin {
@@ -101,7 +113,7 @@ pub struct Origin {
 
 /// What one exchange gave.
 enum Answer {
-    Body(Framing),
+    Delivered(Delivered),
     Redirect(Vec<u8>),
 }
 
@@ -194,10 +206,8 @@ impl Origin {
             let _ = std::io::copy(&mut rest.as_reader().take(DRAIN), &mut std::io::sink());
         }
         match head.status.as_u16() {
-            200 => {
-                let framing = self.read_body(&head.headers, &mut rest, body)?;
-                encoding::decode(&head.headers, framing, body, self.max_bytes).map(Answer::Body)
-            }
+            200 => self.take(&head.headers, &mut rest, body).map(Answer::Delivered),
+            304 => Ok(Answer::Delivered(Delivered::NotModified(Said::of(&head.headers)))),
             status @ (301 | 302 | 303 | 307 | 308) => match head.headers.get(LOCATION) {
                 Some(location) => Ok(Answer::Redirect(location.as_bytes().to_vec())),
                 None => Err(Failure::new(Kind::Redirect, "it has no Location").with_status(status)),
@@ -211,6 +221,29 @@ impl Origin {
                 Err(Failure::of_status(status, reason, wait))
             }
         }
+    }
+
+    /// Takes a body in: read, held against the origin's own word, unpacked.
+    fn take(
+        &self,
+        headers: &HeaderMap,
+        rest: &mut ureq::Body,
+        body: &mut Vec<u8>,
+    ) -> std::result::Result<Delivered, Failure> {
+        let framing = self.read_body(headers, rest, body)?;
+        let unpacked = match encoding::unpacked(headers, body, self.max_bytes) {
+            // What cannot be unpacked may be so because it was damaged, which the digest then tells.
+            Err(failure) if matches!(failure.kind, Kind::Truncated | Kind::NotAnImage) => {
+                declared::proof(headers, None, body, None)?;
+                return Err(failure);
+            }
+            other => other?,
+        };
+        let mut said = Said::of(headers);
+        said.proof = declared::proof(headers, said.etag.as_deref(), body, unpacked.as_deref())?;
+        let Some(unpacked) = unpacked else { return Ok(Delivered::Body(framing, said)) };
+        *body = unpacked;
+        Ok(Delivered::Body(Framing::Complete, said))
     }
 
     fn read_body(
@@ -291,53 +324,4 @@ fn header_map(lines: &[(String, String)]) -> Result<HeaderMap> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn after_a_stop_no_connection_is_opened() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}/x", listener.local_addr().expect("it is bound"));
-        let origin = Origin::new(&Settings {
-            workers: 1,
-            timeout: Duration::from_secs(5),
-            connect_timeout: Duration::from_secs(5),
-            max_bytes: 1000,
-            headers: Vec::new(),
-            headers_to: None,
-            user_agent: String::new(),
-            roots: Roots::default(),
-            identity: None,
-            proxies: Proxies::default(),
-        });
-        let origin = origin.expect("nothing is wrong with it");
-        origin.shut_down();
-        assert_eq!(origin.attempt(&url, &mut Vec::new(), &|| true), None);
-        listener.set_nonblocking(true).expect("a socket");
-        assert!(listener.accept().is_err() && origin.connections() == 0);
-    }
-
-    #[test]
-    fn headers_that_frame_the_request_are_refused_and_secrets_are_not_repeated() {
-        for (name, value) in [("Host", "x"), ("Content-Length", "1"), ("a b", "x"), ("X-Key", "secret\nX: y")] {
-            let error = header_map(&[(name.into(), value.into())]).expect_err(name);
-            assert!(!error.to_string().contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
-    fn space_for_a_body_grows_with_what_arrives_whatever_was_said() {
-        let mut body = Vec::new();
-        read_whole(&b"abc"[..], usize::MAX, &mut body).expect("a stated length is only a word");
-        assert_eq!((&body[..], body.capacity() <= AHEAD), (&b"abc"[..], true));
-        for length in [0, 1, 20_000, AHEAD - 1, AHEAD, AHEAD + 1, 3 * AHEAD + 17] {
-            for expected in [0, 7, length, length + 1, usize::MAX] {
-                let sent: Vec<u8> = (0..=250u8).cycle().take(length).collect();
-                read_whole(&sent[..], expected, &mut body).expect("memory can be read");
-                assert!(body == sent, "{length} bytes, {expected} expected");
-                assert!(body.capacity() <= length + AHEAD + 1, "{length}: {}", body.capacity());
-                body = Vec::new();
-            }
-        }
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! Much as browsers do it (the URL standard of WHATWG), less what would guess: a control character in the middle, or a
 //! host that is none, is a failure that says which character it is and where.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use percent_encoding::percent_decode_str;
 use ureq::http::{HeaderValue, Uri};
 
@@ -155,24 +156,10 @@ fn basic(user: &str) -> HeaderValue {
 /// The value of `Authorization` and `Proxy-Authorization` for a name and a password.
 pub fn credentials(name: &[u8], password: &[u8]) -> HeaderValue {
     let words = [name, b":", password].concat();
-    let mut value = HeaderValue::try_from(format!("Basic {}", base64(&words)))
+    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(words)))
         .expect("base64 is made of letters, digits and signs");
     value.set_sensitive(true);
     value
-}
-
-/// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let word = (0..3).fold(0, |word, at| word << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
-        for at in 0..4 {
-            let letter = LETTERS[word >> (18 - 6 * at) & 63];
-            text.push(if at <= three.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -240,6 +227,5 @@ mod tests {
             assert!(basic.is_sensitive());
         }
         assert_eq!(parse("https://h.test/a@b").map(|target| target.basic), Ok(None));
-        assert_eq!(base64(b"abcdef") + &base64(b""), "YWJjZGVm");
     }
 }

@@ -24,15 +24,16 @@ impl Expect {
         }
     }
 
-    /// Whether a file on disk with this content is good, where the warehouse claims it.
+    /// Whether a file on disk with this content is good, where the warehouse claims it, and what image it is, if any.
     ///
     /// # Errors
     /// Says in words why not.
-    pub fn check(self, body: &[u8]) -> Result<(), &'static str> {
-        match self {
+    pub fn check(self, body: &[u8]) -> Result<Option<Seen>, &'static str> {
+        match (image::check(body), self) {
             _ if body.is_empty() => Err("empty"),
-            Self::Any => Ok(()),
-            Self::Image => image::check(body).map(drop).map_err(|why| why.0),
+            (Ok(seen), _) => Ok(Some(seen)),
+            (Err(_), Self::Any) => Ok(None),
+            (Err(why), Self::Image) => Err(why.0),
         }
     }
 

@@ -44,6 +44,9 @@ pub trait Ledger {
     /// What keeps the books from being kept at this moment.
     fn hindrance(&self) -> Option<Wait>;
 
+    /// How many of what was counted as pending have turned out to be others' repeats since the run began.
+    fn repeats(&self) -> u64;
+
     /// The next pending GUID.
     ///
     /// # Errors

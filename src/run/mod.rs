@@ -80,6 +80,7 @@ pub fn run(
         tools,
         settings,
         watch,
+        pending,
         tally: Tally { pending, ..Tally::default() },
         started: Instant::now(),
         batch: Vec::new(),
@@ -107,6 +108,8 @@ struct Course<'r> {
     tools: Arc<Tools>,
     settings: &'r Settings,
     watch: &'r mut dyn Watch,
+    /// Counted at the start.
+    pending: u64,
     tally: Tally,
     started: Instant,
     batch: Vec<Outcome>,
@@ -280,7 +283,7 @@ impl Course<'_> {
             return Ok(());
         }
         self.make_durable()?;
-        self.count_requests();
+        self.count_what_others_know();
         if self.ledger.record(&self.batch, &self.tally, idle && self.dry)? {
             self.batch.clear();
             self.durable = 0;
@@ -303,7 +306,7 @@ impl Course<'_> {
 
     fn close(&mut self, early: Option<&Ending>) -> Result<Closing> {
         self.make_durable()?;
-        self.count_requests();
+        self.count_what_others_know();
         let closing = self.ledger.finish(&self.batch, &self.tally, early)?;
         if closing != Closing::Later {
             self.batch.clear();
@@ -312,7 +315,8 @@ impl Course<'_> {
         Ok(closing)
     }
 
-    fn count_requests(&mut self) {
+    fn count_what_others_know(&mut self) {
+        self.tally.pending = self.pending - self.ledger.repeats();
         self.tally.requests = self.tools.origin.requests();
         self.tally.connections = self.tools.origin.connections();
     }

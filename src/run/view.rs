@@ -12,9 +12,10 @@ const QUIET: (Duration, Duration) = (Duration::from_millis(300), Duration::from_
 impl Course<'_> {
     /// Shows how the run stands to whoever watches.
     pub(super) fn show(&mut self, stopping: bool) {
-        self.count_requests();
+        self.count_what_others_know();
         let wait = self.awaited(Instant::now(), stopping);
-        let (tally, expected, retries) = (&self.tally, self.settings.expected, self.retries);
+        let expected = self.settings.expected.map(|expected| expected.min(self.tally.pending));
+        let (tally, retries) = (&self.tally, self.retries);
         self.watch.tick(&Moment { tally, expected, retries, in_flight: self.in_flight, wait, stopping });
     }
 

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::facts::{Facts, Sha256};
+use crate::facts::{Facts, Known, Sha256};
 use crate::failure::{Failure, Kind};
 use crate::guid::UrlTemplate;
 use crate::image::Seen;
-use crate::origin::Origin;
+use crate::origin::{Delivered, Origin, Said};
 
 use super::judge::{Expect, facts, proves_itself};
 use super::pace::Pace;
@@ -83,11 +83,12 @@ impl Tools {
         }
         // Only the first attempt looks: what is not there then is brought by nobody else.
         let most = self.origin.max_bytes();
-        if job.attempts == 0
+        if job.known.is_none()
+            && job.attempts == 0
             && self.store.read(&job.guid, most, body)
             && let Some(seen) = proves_itself(body)
             // A picture that stands for another is asked for once more; perhaps there is one now.
-            && let Ok(facts) = self.facts(body, Some(seen))
+            && let Ok(facts) = self.facts(body, Some(seen), Said::default())
         {
             return Some(Ok(Saved { how: How::Reused, facts }));
         }
@@ -99,8 +100,12 @@ impl Tools {
             sent.set(sent.get().or(turn));
             turn.is_some()
         };
-        let framing = match self.origin.attempt(&url, body, &wait_turn)? {
-            Ok(framing) => framing,
+        let (framing, said) = match self.origin.attempt(&url, self.known(job), body, &wait_turn)? {
+            Ok(Delivered::Body(framing, said)) => (framing, said),
+            Ok(Delivered::NotModified(_)) => {
+                self.pace.well();
+                return Some(Ok(Saved { how: How::Unchanged, facts: Facts::default() }));
+            }
             Err(failure) => {
                 if let Some(sent) = sent.get() {
                     self.tell_pace(&failure, sent);
@@ -110,20 +115,30 @@ impl Tools {
         };
         self.pace.well();
         self.pace.charge(body.len() as u64);
-        let judged = self.expect.judge(body, framing).and_then(|seen| self.facts(body, seen));
+        let judged = self.expect.judge(body, framing).and_then(|seen| self.facts(body, seen, said));
         Some(judged.and_then(|facts| {
             self.store.save(number, &job.guid, body)?;
-            Ok(Saved { how: How::Fetched, facts })
+            Ok(Saved { how: if job.known.is_some() { How::Replaced } else { How::Fetched }, facts })
         }))
     }
 
-    /// What a good body tells of itself; a picture that stands for another is a failure.
-    fn facts(&self, body: &[u8], seen: Option<Seen>) -> Result<Facts, Failure> {
+    /// What is on record of an image's file, if the one that is there may be that one.
+    fn known<'j>(&self, job: &'j Job) -> Option<&'j Known> {
+        let known = job.known.as_deref()?;
+        let as_long = self.store.length(&job.guid).is_some_and(|length| known.bytes == Some(length));
+        as_long.then_some(known)
+    }
+
+    /// What a good body tells of itself, and its origin of it; a picture that stands for another is a failure.
+    fn facts(&self, body: &[u8], seen: Option<Seen>, said: Said) -> Result<Facts, Failure> {
         let sha256 = self.digest.then(|| Sha256::of(body));
         if let Some(digest) = sha256.filter(|digest| self.placeholders.contains(digest)) {
-            return Err(Failure::new(Kind::Placeholder, format!("sha256 {digest} is one of --reject-digest")));
+            let cause = format!("sha256 {digest} is one of --reject-digest");
+            return Err(Failure::new(Kind::Placeholder, cause).with_status(200));
         }
-        Ok(facts(body, seen, sha256))
+        let Said { etag, last_modified, content_type, proof } = said;
+        let facts = facts(body, seen, sha256);
+        Ok(Facts { proof: facts.proof.max(proof), etag, last_modified, content_type, ..facts })
     }
 
     /// Before anything else, so that no other worker sends meanwhile; if it is too much, until main ends the run.

@@ -11,6 +11,8 @@ use super::OWN_FOLDER;
 
 /// Space that is kept from one file for the next.
 const KEPT: usize = 4 << 20;
+/// What is said of a folder, a pipe or a device under a final name.
+const NO_FILE: &str = "it is not a file";
 
 /// What lies under a final name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +33,12 @@ pub fn read(path: &Path, most: u64, body: &mut Vec<u8>) -> io::Result<Look> {
     body.clear();
     body.shrink_to(KEPT);
     let mut file = match open_whatever(path) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Look::Absent);
-        }
+        Err(error) if is_absent(&error) => return Ok(Look::Absent),
         other => other?,
     };
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(io::Error::other("it is not a file"));
+        return Err(io::Error::other(NO_FILE));
     }
     if found.len() > most {
         return Ok(Look::Longer(found.len()));
@@ -47,6 +47,23 @@ pub fn read(path: &Path, most: u64, body: &mut Vec<u8>) -> io::Result<Look> {
     body.try_reserve_exact(usize::try_from(found.len()).unwrap_or(usize::MAX).saturating_add(1))?;
     (&mut file).take(found.len().saturating_add(1)).read_to_end(body)?;
     Ok(Look::Read)
+}
+
+/// How long a file is, without opening it; `None` where there is none. A link is followed.
+///
+/// # Errors
+/// As [`read`].
+pub fn length(path: &Path) -> io::Result<Option<u64>> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(Some(found.len())),
+        Ok(_) => Err(io::Error::other(NO_FILE)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Opens what may be anything: a pipe is opened without waiting for whoever writes into it.

@@ -23,7 +23,7 @@ use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
 
 pub use layout::Layout;
-pub use look::{Look, read, walk};
+pub use look::{Look, length, read, walk};
 use names::Names;
 use own::{OwnFolder, RunFolder};
 

@@ -6,9 +6,11 @@ mod results;
 mod speed;
 mod standing;
 mod units;
+mod verified;
 mod waits;
 
 pub use bar::{Examples, Progress, Style};
 pub use results::*;
 pub use standing::{Running, StatusReport, failures_text};
-pub use units::{grouped, rough, size};
+pub use units::{grouped, rough, size, span};
+pub use verified::VerifyReport;

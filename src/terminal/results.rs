@@ -175,7 +175,7 @@ impl FetchReport {
     }
 }
 
-fn row(text: &mut String, name: &str, count: u64, note: &str) {
+pub(super) fn row(text: &mut String, name: &str, count: u64, note: &str) {
     text.push_str(format!("  {name:<10}{:>12}   {note}", grouped(count)).trim_end());
     text.push('\n');
 }
@@ -208,53 +208,6 @@ impl LoadSummary {
         let rows = [(self.known, "were there already, or came before"), (self.empty, "held no GUID")];
         for (count, why) in rows.into_iter().filter(|(count, _)| *count > 0) {
             text.push_str(&format!("  {} of {} entries {why}\n", grouped(count), grouped(self.lines)));
-        }
-        text
-    }
-}
-
-/// What `verify` found, in the shape of the contract.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct VerifyReport {
-    /// GUIDs held against the disk: those recorded as done, and others that have a file.
-    pub checked: u64,
-    /// Recorded, there and whole.
-    pub good: u64,
-    /// Recorded, but no file.
-    pub missing: u64,
-    /// A file that is not whole.
-    pub corrupt: u64,
-    /// A whole file that is not recorded.
-    pub unrecorded: u64,
-    /// Files of no GUID, temporary ones of dead runs among them: nobody's, and so no disagreement.
-    pub stray: u64,
-    /// Of the disagreements, what `--fix` mended.
-    pub fixed: u64,
-    /// Where the files were looked for, and who says so.
-    #[serde(skip)]
-    pub place: String,
-}
-
-impl VerifyReport {
-    /// Whether warehouse and disk agree now.
-    #[must_use]
-    pub fn agrees(&self) -> bool {
-        self.missing + self.corrupt + self.unrecorded == self.fixed
-    }
-
-    /// For people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut text = format!("{}\n{} checked, {} good\n", self.place, grouped(self.checked), grouped(self.good));
-        let rows = [
-            ("missing", self.missing, "recorded, but no file"),
-            ("corrupt", self.corrupt, "a file that is not whole"),
-            ("unrecorded", self.unrecorded, "a whole file that is not recorded"),
-            ("stray", self.stray, "files of no image, left alone"),
-            ("fixed", self.fixed, ""),
-        ];
-        for (name, count, note) in rows.into_iter().filter(|(_, count, _)| *count > 0) {
-            row(&mut text, name, count, note);
         }
         text
     }

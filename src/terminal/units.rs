@@ -36,7 +36,8 @@ pub fn rough(time: Duration) -> String {
 }
 
 /// A time in seconds, with a tenth where there is one, or in larger units.
-pub(super) fn span(seconds: f64) -> String {
+#[must_use]
+pub fn span(seconds: f64) -> String {
     match seconds {
         _ if seconds >= 60.0 => rough(Duration::from_secs_f64(seconds.min(1e9))),
         _ if seconds.fract() == 0.0 => format!("{seconds:.0} s"),

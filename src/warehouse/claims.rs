@@ -8,6 +8,7 @@ use std::time::Duration;
 use duckdb::{Connection, params};
 
 use crate::error::{Error, Result};
+use crate::facts::Sha256;
 use crate::outcome::{Id, Outcome};
 
 use super::{Shape, Staged, Warehouse, Window, plain};
@@ -21,12 +22,22 @@ pub struct Claim {
     pub id: Box<str>,
     /// Whether its thumbnail is said to be home.
     pub done: bool,
+    /// Whether its file has a row, whatever that says.
+    pub filed: bool,
+    /// Whether its file is on record as an image.
+    pub image: bool,
+    /// The length of its file, where that is on record.
+    pub bytes: Option<u64>,
+    /// The digest of its file, where that is on record.
+    pub sha256: Option<Sha256>,
 }
 
 /// All claims of a warehouse that is closed again.
 #[derive(Debug)]
 pub struct Claims<'w> {
     connection: &'w Connection,
+    /// What is known of a file can be written down: the table for it is toller's, or can be made.
+    pub can_file: bool,
 }
 
 impl Warehouse {
@@ -35,19 +46,31 @@ impl Warehouse {
     /// # Errors
     /// The warehouse cannot be read.
     pub fn claims(&self, patience: Duration) -> Result<(Claims<'_>, Shape)> {
-        let shape = self.read(patience, |window| {
+        let (shape, can_file) = self.read(patience, |window| {
             let shape = window.shape()?;
             let Shape { rows, id, done, .. } = &shape;
             // An id with several rows is done when all of them are.
-            let copy = format!(
-                "CREATE OR REPLACE TEMP TABLE claim AS SELECT {id}::VARCHAR AS id, bool_and({done}) AS done, \
-                 row_number() OVER () AS place FROM {rows} WHERE {id} IS NOT NULL GROUP BY {id}",
+            let claims = format!(
+                "CREATE OR REPLACE TEMP TABLE copied_claim AS SELECT {id}::VARCHAR AS id, bool_and({done}) AS done \
+                 FROM {rows} WHERE {id} IS NOT NULL GROUP BY {id}",
             );
-            let copied = window.with_room(|| window.connection.execute_batch(&copy));
-            copied.map_err(|cause| window.error("read claims", &cause))?;
-            Ok(shape)
+            for copy in [claims, window.records_sql(&shape)?] {
+                let copied = window.with_room(|| window.connection.execute_batch(&copy));
+                copied.map_err(|cause| window.error("read claims", &cause))?;
+            }
+            let can_file = window.files_must_fit(&shape).is_ok();
+            Ok((shape, can_file))
         })?;
-        Ok((Claims { connection: &self.connection }, shape))
+        // Both in one order, so that a page of either is found beside that of the other: a join of all with all would need
+        // room for all.
+        let sorted = self.connection.execute_batch(
+            "CREATE OR REPLACE TEMP TABLE claim AS SELECT *, row_number() OVER () AS place \
+             FROM (SELECT *, md5_number(id) AS key FROM copied_claim ORDER BY key); DROP TABLE copied_claim; \
+             CREATE OR REPLACE TEMP TABLE record AS SELECT * EXCLUDE (id), md5_number(id) AS key FROM copied_record \
+             ORDER BY key; DROP TABLE copied_record",
+        );
+        sorted.map_err(|cause| claim_error(&cause))?;
+        Ok((Claims { connection: &self.connection, can_file }, shape))
     }
 }
 
@@ -56,6 +79,15 @@ fn claim_error(cause: &duckdb::Error) -> Error {
 }
 
 impl Claims<'_> {
+    /// How many there are.
+    ///
+    /// # Errors
+    /// As [`Claims::following`].
+    pub fn count(&self) -> Result<u64> {
+        let count = self.connection.query_row("SELECT count(*) FROM temp.main.claim", [], |row| row.get(0));
+        count.map(i64::unsigned_abs).map_err(|cause| claim_error(&cause))
+    }
+
     /// The next claims after `after`, at most `limit`.
     ///
     /// # Errors
@@ -70,18 +102,43 @@ impl Claims<'_> {
     /// # Errors
     /// As [`Claims::following`].
     pub fn at(&self, places: &[i64]) -> Result<Vec<Claim>> {
+        let wanted = || -> duckdb::Result<()> {
+            self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE wanted (place BIGINT)")?;
+            let mut rows = self.connection.appender_to_catalog_and_db("wanted", "temp", "main")?;
+            places.iter().try_for_each(|place| rows.append_row(params![place]))?;
+            rows.flush()
+        };
         let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(Vec::new()) };
-        let list: Vec<_> = places.iter().map(i64::to_string).collect();
-        self.claims_where(&format!("place BETWEEN {first} AND {last} AND place IN ({})", list.join(", ")))
+        wanted().map_err(|cause| claim_error(&cause))?;
+        self.claims_where(&format!("place BETWEEN {first} AND {last} AND place IN (FROM temp.main.wanted)"))
     }
 
     fn claims_where(&self, condition: &str) -> Result<Vec<Claim>> {
         let read = || -> duckdb::Result<Vec<Claim>> {
-            let mut statement = self
-                .connection
-                .prepare(&format!("SELECT place, id, done FROM temp.main.claim WHERE {condition} ORDER BY place"))?;
+            let these = format!("(SELECT * FROM temp.main.claim WHERE {condition})");
+            let ends = format!("SELECT min(key)::VARCHAR, max(key)::VARCHAR FROM {these}");
+            let ends =
+                self.connection.query_row(&ends, [], |row| Ok(row.get::<_, Option<String>>(0)?.zip(row.get(1)?)))?;
+            let Some((first, last)): Option<(String, String)> = ends else { return Ok(Vec::new()) };
+            let records = format!(
+                "(SELECT key, true AS filed, bool_or(image) AS image, any_value(bytes) AS bytes, any_value(sha256) AS sha256 \
+                 FROM temp.main.record WHERE key BETWEEN {first} AND {last} GROUP BY key)"
+            );
+            let mut statement = self.connection.prepare(&format!(
+                "SELECT place, id, done, coalesce(filed, false), coalesce(image, false), bytes, sha256 \
+                 FROM {these} LEFT JOIN {records} USING (key) ORDER BY place"
+            ))?;
             let rows = statement.query_map([], |row| {
-                Ok(Claim { place: row.get(0)?, id: row.get::<_, String>(1)?.into(), done: row.get(2)? })
+                let digest: Option<Vec<u8>> = row.get(6)?;
+                Ok(Claim {
+                    place: row.get(0)?,
+                    id: row.get::<_, String>(1)?.into(),
+                    done: row.get(2)?,
+                    filed: row.get(3)?,
+                    image: row.get(4)?,
+                    bytes: row.get::<_, Option<i64>>(5)?.map(i64::unsigned_abs),
+                    sha256: digest.and_then(|digest| digest.try_into().ok()).map(Sha256),
+                })
             })?;
             rows.collect()
         };
@@ -136,6 +193,19 @@ impl Warehouse {
 }
 
 impl Window<'_> {
+    /// Copies what is on record of files. A digest that somebody wrote by hand and that is none says nothing.
+    fn records_sql(&self, shape: &Shape) -> Result<String> {
+        let recorded = if self.has_own_files(shape)? {
+            format!(
+                "SELECT source_image_id::VARCHAR AS id, format IS NOT NULL AS image, bytes, TRY(unhex(sha256)) AS sha256 FROM {}",
+                self.quoted(&self.tables.file)
+            )
+        } else {
+            "SELECT '' AS id, false AS image, 0::BIGINT AS bytes, ''::BLOB AS sha256 LIMIT 0".into()
+        };
+        Ok(format!("CREATE OR REPLACE TEMP TABLE copied_record AS {recorded}"))
+    }
+
     fn correct(&self, _: &Staged, shape: &Shape, to_done: bool) -> Result<()> {
         if to_done {
             let ddl = self.files_ddl(shape)?;

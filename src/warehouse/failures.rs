@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 
 use super::tables::OwnTable;
-use super::{Selection, Shape, Warehouse, Window, micros, plain, room};
+use super::{Failed, Selection, Shape, Warehouse, Window, micros, plain, room};
 
 /// Its columns; `{id_type}` is the type of the ids.
 const COLUMNS: [(&str, &str); 9] = [
@@ -180,7 +180,7 @@ impl Window<'_> {
     }
 
     pub(super) fn leaves_failures_out(&self, selection: &Selection) -> Result<bool> {
-        Ok((selection.skip_failed || !selection.run_id.is_empty()) && self.has_failures()?)
+        Ok((selection.failed != Failed::Take || !selection.run_id.is_empty()) && self.has_failures()?)
     }
 
     pub(super) fn has_failures(&self) -> Result<bool> {

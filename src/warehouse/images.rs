@@ -34,9 +34,9 @@ pub struct Shape {
 /// The counts of a warehouse.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Distinct GUIDs.
+    /// Rows with an id.
     pub total: u64,
-    /// Distinct GUIDs with a row that is not done.
+    /// Those of them that are not done.
     pub pending: u64,
     /// Those of the pending that stand failed for good.
     pub failed_permanent: u64,
@@ -189,37 +189,29 @@ impl Window<'_> {
         })
     }
 
-    /// Counts what is there, done and failed.
+    /// Counts what is there, done and failed, in rows: to tell ids apart would take gigabytes in a large table.
     ///
     /// # Errors
     /// The warehouse cannot be read.
     pub fn standing(&self, shape: &Shape, condition: Option<&Condition>) -> Result<Standing> {
-        let tables = self.tables;
         let Shape { rows, id, done, .. } = shape;
         let filter = condition.map(Condition::and).unwrap_or_default();
-        let id_count = if shape.unique { "count(*)".into() } else { format!("count(DISTINCT {id})") };
-        let pending = format!("FROM {rows} WHERE {id} IS NOT NULL AND NOT {done}{filter}");
-        let ours = self.has_own_failures(shape)?;
-        let query = || -> duckdb::Result<Standing> {
-            let count = |sql: String| -> duckdb::Result<u64> {
-                let count: i64 = self.connection.query_row(&sql, [], |row| row.get(0))?;
-                Ok(u64::try_from(count).unwrap_or(0))
-            };
-            let mut standing = Standing {
-                total: count(format!("SELECT {id_count} FROM {rows} WHERE {id} IS NOT NULL{filter}"))?,
-                pending: count(format!("SELECT {id_count} {pending}"))?,
-                ..Standing::default()
-            };
-            if ours {
-                let failure = self.quoted(&tables.failure);
-                standing.failed_permanent = count(format!(
-                    "SELECT count(DISTINCT f.source_image_id) FROM {failure} AS f WHERE f.permanent AND f.source_image_id IN (SELECT {id} {pending})"
-                ))?;
-            }
-            Ok(standing)
+        let count = |sql: &str| -> Result<u64> {
+            let count: duckdb::Result<i64> = self.connection.query_row(sql, [], |row| row.get(0));
+            count.map(i64::unsigned_abs).map_err(|cause| self.blame("read status", condition, &cause))
         };
-        let standing = self.with_room(query).map_err(|cause| self.blame("read status", condition, &cause))?;
-        Ok(Standing { failures: self.failures_by_kind(shape)?, ..standing })
+        let there = format!("FROM {rows} WHERE {id} IS NOT NULL{filter}");
+        let pending = format!("{there} AND NOT {done}");
+        let failed = format!(
+            "SELECT count(*) FROM {} AS f WHERE f.permanent AND f.source_image_id IN (SELECT {id} {pending})",
+            self.quoted(&self.tables.failure)
+        );
+        Ok(Standing {
+            total: count(&format!("SELECT count(*) {there}"))?,
+            pending: count(&format!("SELECT count(*) {pending}"))?,
+            failed_permanent: if self.has_own_failures(shape)? { count(&failed)? } else { 0 },
+            failures: self.failures_by_kind(shape)?,
+        })
     }
 
     /// Makes what is staged as good done, or pending again, in that part of the table; gives the number of rows that

@@ -15,10 +15,7 @@ use crate::guid::UrlTemplate;
 
 use super::refresh::OnRecord;
 use super::tables::{quote, text};
-use super::{Condition, Shape, Window};
-
-/// To tell apart more ids than this takes more memory than DuckDB is given otherwise.
-const MANY: u64 = 500_000;
+use super::{Condition, Shape, Window, micros};
 
 /// Where URLs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +28,17 @@ pub enum UrlSource {
     None,
 }
 
+/// What becomes of a pending row that stands failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failed {
+    /// It is not wanted.
+    LeaveOut,
+    /// It is not wanted if it failed then or later.
+    LeaveOutSince(SystemTime),
+    /// It is wanted as any other.
+    Take,
+}
+
 /// Which of the pending rows are wanted.
 #[derive(Debug, Clone)]
 pub struct Selection {
@@ -38,8 +46,8 @@ pub struct Selection {
     pub condition: Option<Condition>,
     /// Where URLs come from.
     pub urls: UrlSource,
-    /// Leave out what stands failed for good with the same URL.
-    pub skip_failed: bool,
+    /// What becomes of those that stand failed for good with the same URL.
+    pub failed: Failed,
     /// Leave out what this run has recorded as failed.
     pub run_id: String,
     /// Also what is home and was last seen before then.
@@ -124,14 +132,15 @@ impl Window<'_> {
                 UrlSource::Column(column) => format!("{}::VARCHAR", quote(column)),
                 UrlSource::None => "NULL".into(),
             };
-            let skip = if selection.skip_failed {
-                format!(" OR (f.permanent AND (f.kind = 'bad_guid' OR f.url IS NOT DISTINCT FROM {url}))")
-            } else {
-                String::new()
+            let when = match selection.failed {
+                Failed::LeaveOut => "true".into(),
+                Failed::LeaveOutSince(time) => format!("f.failed_at >= make_timestamp({})", micros(time)),
+                Failed::Take => "false".into(),
             };
             sql = format!(
                 "{sql} AND {id} NOT IN (SELECT f.source_image_id FROM {failure} AS f JOIN {rows} \
-                 ON {id} = f.source_image_id WHERE f.run_id = {run}{skip})",
+                 ON {id} = f.source_image_id WHERE f.run_id = {run} \
+                 OR ({when} AND f.permanent AND (f.kind = 'bad_guid' OR f.url IS NOT DISTINCT FROM {url})))",
                 failure = self.quoted(&tables.failure),
                 run = text(&selection.run_id),
             );
@@ -144,7 +153,7 @@ impl Window<'_> {
     /// # Errors
     /// As [`Window::count_pending_rows`].
     pub fn left_alone(&self, shape: &Shape, selection: &Selection) -> Result<Vec<(String, u64)>> {
-        if !selection.skip_failed || !self.has_failures()? {
+        if selection.failed == Failed::Take || !self.has_failures()? {
             return Ok(Vec::new());
         }
         let sql = format!(
@@ -172,27 +181,9 @@ impl Window<'_> {
             self.column_must_be_there(column)?;
         }
         let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
-        self.count("*", &pending).map_err(|cause| self.not_read(selection, &cause))
-    }
-
-    /// How many distinct GUIDs are pending, so many `rows` being pending.
-    ///
-    /// # Errors
-    /// As [`Window::count_pending_rows`].
-    pub fn count_distinct_pending(&self, shape: &Shape, selection: &Selection, rows: u64) -> Result<u64> {
-        if shape.unique {
-            return Ok(rows);
-        }
-        let what = format!("DISTINCT {}", shape.id);
-        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
-        let count = || self.count(&what, &pending);
-        let counted = if rows > MANY { self.with_room(count) } else { count() };
-        counted.map_err(|cause| self.not_read(selection, &cause))
-    }
-
-    fn count(&self, what: &str, pending: &str) -> duckdb::Result<u64> {
-        let sql = format!("SELECT count({what}) {pending}");
-        self.connection.query_row(&sql, [], |row| row.get(0)).map(i64::unsigned_abs)
+        let counted: duckdb::Result<i64> =
+            self.connection.query_row(&format!("SELECT count(*) {pending}"), [], |row| row.get(0));
+        counted.map(i64::unsigned_abs).map_err(|cause| self.not_read(selection, &cause))
     }
 
     /// How many rows the table has; DuckDB knows it without looking.

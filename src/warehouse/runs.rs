@@ -258,11 +258,12 @@ impl Window<'_> {
         let manifest = self.quoted(&runs.name);
         self.connection.execute(
             &format!(
-                "UPDATE {manifest} SET updated_at = make_timestamp(?), fetched = ?, reused = ?, unchanged = ?, failed = ?, bytes = ?, \
+                "UPDATE {manifest} SET updated_at = make_timestamp(?), pending = ?, fetched = ?, reused = ?, unchanged = ?, failed = ?, bytes = ?, \
                  requests = ?, connections = ?, status = coalesce(?, status), finished_at = make_timestamp(?), error = ? WHERE run_id = ?"
             ),
             params![
                 now,
+                number(tally.pending),
                 number(tally.fetched),
                 number(tally.reused),
                 number(tally.unchanged),
@@ -328,6 +329,17 @@ impl Window<'_> {
             statement.query_map([], run_row)?.collect()
         };
         query().map_err(|cause| self.error("read runs", &cause))
+    }
+
+    /// How many runs were recorded.
+    ///
+    /// # Errors
+    /// The warehouse cannot be read.
+    pub(super) fn count_runs(&self) -> Result<u64> {
+        let Some(manifest) = self.readable_manifest()? else { return Ok(0) };
+        let sql = format!("SELECT count(*) FROM {}", self.quoted(&manifest));
+        let count = self.connection.query_row(&sql, [], |row| row.get::<_, i64>(0));
+        count.map(i64::unsigned_abs).map_err(|cause| self.error("read runs", &cause))
     }
 
     /// The table of runs, where there is one of toller's.

@@ -97,8 +97,9 @@ impl Warehouse {
                 micros(outcome.finished_at),
                 i64::try_from(facts.bytes).unwrap_or(i64::MAX),
                 facts.format.as_deref(),
-                facts.width,
-                facts.height,
+                // A hostile image may say more than the column holds.
+                facts.width.and_then(|side| i32::try_from(side).ok()),
+                facts.height.and_then(|side| i32::try_from(side).ok()),
                 facts.sha256.map(|digest| digest.to_string()),
                 facts.proof.map(Proof::name),
                 facts.etag.as_deref(),

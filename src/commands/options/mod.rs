@@ -20,9 +20,10 @@ use crate::run::Expect;
 use crate::store::Layout;
 use crate::warehouse::{Name, RunRow, Tables};
 
-pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed};
+pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed, style};
 use urls::extension;
-use values::{seconds, whole};
+pub use values::age;
+use values::{time, time_or_none, whole};
 
 /// What everything is called where nobody says otherwise.
 const TABLE: &str = "dim_image";
@@ -38,8 +39,8 @@ pub struct WarehouseArgs {
     #[arg(long, value_name = "FILE")]
     pub warehouse: PathBuf,
     /// How long to wait for the warehouse when another program has it
-    #[arg(long, value_name = "SECONDS", default_value = "60")]
-    pub lock_wait: f64,
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub lock_wait: String,
     /// The table of images; schema.table is split at the dot
     #[arg(long, value_name = "NAME", default_value = TABLE)]
     pub table: String,
@@ -107,7 +108,7 @@ impl WarehouseConfig {
             let options = "--table, --manifest-table, --failure-table and --file-table";
             return Err(Error::usage(options, "two of them have one name"));
         }
-        let lock_wait = seconds("--lock-wait", args.lock_wait, 0.0)?;
+        let lock_wait = time_or_none("--lock-wait", &args.lock_wait)?;
         Ok(Self { file: args.warehouse, tables, lock_wait })
     }
 }
@@ -164,8 +165,8 @@ pub fn layout_like(args: LayoutArgs, last: Option<&RunRow>) -> Result<(Layout, E
 ///
 /// # Errors
 /// It is no time, or too short a one.
-pub fn interval(option: &str, value: f64) -> Result<Duration> {
-    seconds(option, value, 0.1)
+pub fn interval(option: &str, text: &str) -> Result<Duration> {
+    time(option, text)
 }
 
 /// Reads `--shard`: K/N, or `auto` for what Slurm or Kubernetes say of this process.

@@ -16,7 +16,7 @@ use crate::terminal::Style;
 use crate::warehouse::UrlSource;
 
 use super::urls::{extension, extension_of, sample, urls};
-use super::values::{between, bytes, seconds, whole};
+use super::values::{between, bytes, time, whole};
 use super::{ExpectArg, expect, layout};
 
 /// Above so many workers toller warns: most origins would call it rude.
@@ -44,18 +44,18 @@ pub struct OriginArgs {
     /// At most so many requests a second, over all workers
     #[arg(long, value_name = "N")]
     pub rate: Option<f64>,
-    /// At most so many body bytes a second (2M, 500k)
+    /// At most so many body bytes a second (2M, 500k, 1.5MiB)
     #[arg(long, value_name = "BYTES")]
     pub bandwidth: Option<String>,
     /// Further attempts for transient failures
     #[arg(long, value_name = "N", default_value = "4")]
     pub retries: u32,
-    /// For one attempt, from connect to last byte
-    #[arg(long, value_name = "SECONDS", default_value = "20")]
-    pub timeout: f64,
+    /// For one attempt, from connect to last byte (90, 90s, 1h30m, 500ms; m is minutes)
+    #[arg(long, value_name = "TIME", default_value = "20s")]
+    pub timeout: String,
     /// For connecting, the TLS handshake included
-    #[arg(long, value_name = "SECONDS", default_value = "10")]
-    pub connect_timeout: f64,
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub connect_timeout: String,
     /// A larger body is a failure
     #[arg(long, value_name = "BYTES", default_value = "20M")]
     pub max_bytes: String,
@@ -75,8 +75,8 @@ pub struct OriginArgs {
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
     /// Stop cleanly after this long
-    #[arg(long, value_name = "SECONDS")]
-    pub max_runtime: Option<f64>,
+    #[arg(long, value_name = "TIME")]
+    pub max_runtime: Option<String>,
     /// Stop when more than this share of 100 that were first tried in a row failed; 100 is never
     #[arg(long, value_name = "PERCENT", default_value = "50")]
     pub max_failure_rate: f64,
@@ -84,8 +84,8 @@ pub struct OriginArgs {
     #[arg(long, value_name = "N", default_value = "1000")]
     pub batch: usize,
     /// Record at least this often
-    #[arg(long, value_name = "SECONDS")]
-    pub batch_seconds: Option<f64>,
+    #[arg(long, value_name = "TIME")]
+    pub batch_seconds: Option<String>,
     /// Skip making files durable before they are recorded
     #[arg(long)]
     pub no_sync: bool,
@@ -207,7 +207,7 @@ impl FetchConfig {
     ///
     /// # Errors
     /// The first value that is wrong, absurd, or does not go with another.
-    pub fn new(args: OriginArgs, url_column: Option<String>, typed: Typed, batch_seconds: f64) -> Result<Self> {
+    pub fn new(args: OriginArgs, url_column: Option<String>, typed: Typed, batch_time: Duration) -> Result<Self> {
         let mut warnings = Vec::new();
         let urls = urls(args.url, url_column, typed, &mut warnings)?;
         let template = if let UrlSource::Template(template) = &urls { Some(template.clone()) } else { None };
@@ -219,7 +219,7 @@ impl FetchConfig {
         if workers > MANY_WORKERS {
             warnings.push(format!("--workers {workers}: most origins would call more than {MANY_WORKERS} rude"));
         }
-        let timeout = seconds("--timeout", args.timeout, 0.001)?;
+        let timeout = time("--timeout", &args.timeout)?;
         let headers = headers(&args.header, &args.header_file)?;
         if template.is_none() && !headers.is_empty() {
             warnings.push("without --url, the lines of --header go to the host of every URL that is named".into());
@@ -228,7 +228,7 @@ impl FetchConfig {
             origin: origin::Settings {
                 workers,
                 timeout,
-                connect_timeout: seconds("--connect-timeout", args.connect_timeout, 0.001)?.min(timeout),
+                connect_timeout: time("--connect-timeout", &args.connect_timeout)?.min(timeout),
                 max_bytes: bytes("--max-bytes", &args.max_bytes)?,
                 headers,
                 headers_to: template.as_ref().and_then(sample),
@@ -248,7 +248,10 @@ impl FetchConfig {
                 workers,
                 retries: whole("--retries", args.retries, 0, 1000)?,
                 batch: whole("--batch", args.batch, 1, 1_000_000)?,
-                batch_time: seconds("--batch-seconds", args.batch_seconds.unwrap_or(batch_seconds), 0.001)?,
+                batch_time: match args.batch_seconds {
+                    Some(text) => time("--batch-seconds", &text)?,
+                    None => batch_time,
+                },
                 max_failure_rate: between("--max-failure-rate", args.max_failure_rate, 0.0, 100.0)?,
                 max_same: between("--max-same", args.max_same, 0.0, 100.0)?,
                 expected: None,
@@ -260,7 +263,7 @@ impl FetchConfig {
             digest: args.digest == DigestArg::Sha256,
             placeholders: placeholders(&args.reject_digest, args.digest)?,
             limit: args.limit,
-            max_runtime: args.max_runtime.map(|time| seconds("--max-runtime", time, 0.001)).transpose()?,
+            max_runtime: args.max_runtime.map(|text| time("--max-runtime", &text)).transpose()?,
             dry_run: args.dry_run,
             style: style(args.progress, args.quiet),
             quiet: args.quiet,
@@ -348,7 +351,9 @@ fn path_from(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn style(progress: ProgressArg, quiet: bool) -> Style {
+/// How progress is to be shown here.
+#[must_use]
+pub fn style(progress: ProgressArg, quiet: bool) -> Style {
     let terminal = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
     match progress {
         _ if quiet => Style::None,
