@@ -19,7 +19,7 @@ pub(super) fn open_patiently<'w>(
     let mut told = false;
     let tally = Tally::default();
     let mut tell = |wait| {
-        watch.tick(&Moment { tally: &tally, expected: None, retries: 0, in_flight: 0, wait, stopping: false });
+        watch.tick(&Moment { wait, ..Moment::new(&tally, None) });
     };
     let window = warehouse.open_within(access, patience, &mut |locked: &Locked| {
         told = true;

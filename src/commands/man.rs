@@ -205,7 +205,9 @@ fn write_option(page: &mut Roff, arg: &Arg) {
         head.extend([bold(format!("-{short}")), roman(", ")]);
     }
     head.push(bold(format!("--{}", long(arg))));
-    if !matches!(arg.get_action(), ArgAction::SetTrue) {
+    if arg.is_require_equals_set() {
+        head.extend([roman("[="), italic(value(arg)), roman("]")]);
+    } else if !matches!(arg.get_action(), ArgAction::SetTrue) {
         head.extend([roman(" "), italic(value(arg))]);
     }
     page.control("TP", []);

@@ -87,6 +87,14 @@ pub struct Moment<'r> {
     pub stopping: bool,
 }
 
+impl<'r> Moment<'r> {
+    /// One at which nothing is waited for.
+    #[must_use]
+    pub fn new(tally: &'r Tally, expected: Option<u64>) -> Self {
+        Self { tally, expected, retries: 0, in_flight: 0, wait: None, stopping: false }
+    }
+}
+
 /// Who watches a run.
 pub trait Watch {
     /// So it stands now.

@@ -14,8 +14,8 @@ impl Course<'_> {
     pub(super) fn show(&mut self, stopping: bool) {
         self.count_what_others_know();
         let wait = self.awaited(Instant::now(), stopping);
+        let expected = self.settings.expected.map(|expected| expected.min(self.tally.pending));
         let (tally, retries) = (&self.tally, self.retries);
-        let expected = self.settings.expected.map(|expected| expected.min(tally.pending));
         self.watch.tick(&Moment { tally, expected, retries, in_flight: self.in_flight, wait, stopping });
     }
 

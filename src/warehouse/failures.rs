@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 
 use super::tables::OwnTable;
-use super::{Failed, Selection, Shape, Warehouse, Window, plain};
+use super::{Failed, Selection, Shape, Warehouse, Window, plain, room};
 
 /// Its columns; `{id_type}` is the type of the ids.
 const COLUMNS: [(&str, &str); 9] = [
@@ -40,7 +40,9 @@ pub struct FailureRow {
 }
 
 /// So many are read at once.
-const SOME: u64 = 10_000;
+const SOME: u64 = 50_000;
+/// The memory in bytes that it may take to sort them; what does not fit goes by way of the disk.
+const SORTING: u64 = 256 << 20;
 
 impl Warehouse {
     /// Gives what stands failed, the latest first, of one kind or of all, some at a time. It is copied in one short window,
@@ -55,11 +57,17 @@ impl Warehouse {
         most: u64,
         mut some: impl FnMut(&[FailureRow]) -> Result<()>,
     ) -> Result<u64> {
-        let listed = self.read(patience, |window| window.copy_failures(kind, most))?;
         let fault = |cause: duckdb::Error| Error::new("read failures", "memory", plain(&cause.to_string()));
+        self.memory.set(SORTING.min(room(2)).max(self.memory.get()));
+        self.connection.execute_batch(&format!("SET memory_limit = '{}B'", self.memory.get())).map_err(fault)?;
+        if !self.read(patience, |window| window.copy_failures(kind, most))? {
+            return Ok(0);
+        }
+        let sort = "CREATE OR REPLACE TEMP TABLE sorted AS FROM temp.main.listed ORDER BY failed_at DESC, guid";
+        let listed = self.connection.execute(sort, []).map_err(fault)? as u64;
         for first in (0..listed).step_by(usize::try_from(SOME).unwrap_or(usize::MAX)) {
             let rows = || -> duckdb::Result<Vec<FailureRow>> {
-                let sql = "SELECT * EXCLUDE place FROM temp.main.listed WHERE place > ? AND place <= ? ORDER BY place";
+                let sql = "FROM temp.main.sorted WHERE rowid >= ? AND rowid < ? ORDER BY rowid";
                 self.connection.prepare(sql)?.query_map([first, first + SOME], failure_row)?.collect()
             };
             some(&rows().map_err(fault)?)?;
@@ -84,22 +92,26 @@ fn failure_row(row: &duckdb::Row<'_>) -> duckdb::Result<FailureRow> {
 }
 
 impl Window<'_> {
-    /// Copies what stands failed into memory, which spills to disk when there is much of it; gives the number.
-    fn copy_failures(&self, kind: Option<&str>, most: u64) -> Result<u64> {
+    /// Copies what stands failed, or the latest of it, into memory, which spills to disk when there is much of it; says whether
+    /// there is a table to copy.
+    fn copy_failures(&self, kind: Option<&str>, most: u64) -> Result<bool> {
         let shape = self.shape()?;
         if !self.has_own_failures(&shape)? {
-            return Ok(0);
+            return Ok(false);
         }
+        let latest = match i64::try_from(most) {
+            Ok(most) => format!(" ORDER BY f.failed_at DESC, guid LIMIT {most}"),
+            Err(_) => String::new(),
+        };
         let copy = format!(
             "CREATE OR REPLACE TEMP TABLE listed AS SELECT source_image_id::VARCHAR AS guid, coalesce(kind::VARCHAR, '') AS kind, \
              http_status::BIGINT AS http_status, message::VARCHAR AS message, url::VARCHAR AS url, attempts::BIGINT AS attempts, \
-             coalesce(permanent, false) AS permanent, strftime(failed_at, '%Y-%m-%dT%H:%M:%SZ') AS failed_at, run_id::VARCHAR AS run_id, \
-             row_number() OVER (ORDER BY failed_at DESC, guid) AS place FROM {} WHERE kind = coalesce(?, kind) QUALIFY place <= {}",
+             coalesce(permanent, false) AS permanent, strftime(failed_at, '%Y-%m-%dT%H:%M:%SZ') AS failed_at, run_id::VARCHAR AS run_id \
+             FROM {} AS f WHERE f.kind = coalesce(?, f.kind){latest}",
             self.quoted(&self.tables.failure),
-            most.min(i64::MAX.unsigned_abs()),
         );
-        let copied = self.with_room(|| self.connection.execute(&copy, params![kind]));
-        copied.map(|count| count as u64).map_err(|cause| self.error("read failures", &cause))
+        let copied = self.connection.execute(&copy, params![kind]);
+        copied.map(|_| true).map_err(|cause| self.error("read failures", &cause))
     }
 
     fn failures(&self) -> OwnTable<'_> {

@@ -222,9 +222,7 @@ impl Check<'_> {
         let seen = &*seen;
         look_at(&self.judge, claims, facts, seen, meanwhile, &mut || {
             let (reused, bytes) = (seen.claims.load(Ordering::Relaxed), seen.bytes.load(Ordering::Relaxed));
-            let tally = &Tally { reused, bytes, ..Tally::default() };
-            let expected = Some(*all);
-            progress.tick(&Moment { tally, expected, retries: 0, in_flight: 0, wait: None, stopping: false });
+            progress.tick(&Moment::new(&Tally { reused, bytes, ..Tally::default() }, Some(*all)));
         })
     }
 
