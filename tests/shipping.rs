@@ -9,11 +9,11 @@ use crate::support::{Cmd, Env, Origin, Out, Reply, guids};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-fn repository(name: &str) -> PathBuf {
+pub fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn text(name: &str) -> String {
+pub fn text(name: &str) -> String {
     std::fs::read_to_string(repository(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
@@ -28,7 +28,7 @@ fn has(program: &str) -> bool {
 }
 
 /// The options of every command, each with its command.
-fn options() -> Vec<(String, String)> {
+pub fn options() -> Vec<(String, String)> {
     let mut toller = toller::cli::command();
     toller.build();
     let commands = toller.get_subcommands();
@@ -42,12 +42,12 @@ fn options() -> Vec<(String, String)> {
 // --- what ships ---
 
 #[test]
-fn every_option_is_in_the_help_the_man_page_and_the_readme() {
-    let (env, readme) = (Env::new(), text("README.md"));
+fn every_option_is_in_the_help_the_man_page_and_the_documents() {
+    let (env, document) = (Env::new(), text("docs/options.md"));
     let page = docs::man_page("2026-01-01").replace("\\-", "-");
     let options = options();
     assert!(options.len() > 60, "{options:?}");
-    for command in ["fetch", "status", "load", "verify", "pending", "pipe", "merge"] {
+    for command in ["fetch", "status", "load", "report", "verify", "pending", "pipe", "merge"] {
         let help = env.toller([command, "--help"]).run().expect(0).stdout;
         let section = page.split(&format!(".SS \"toller {command}\"")).nth(1);
         let section = section.unwrap_or_else(|| panic!("no section about {command} in\n{page}"));
@@ -55,9 +55,9 @@ fn every_option_is_in_the_help_the_man_page_and_the_readme() {
         for (_, option) in options.iter().filter(|(of, _)| of == command) {
             assert!(help.contains(option.as_str()), "{option} is not in the help of {command}");
             assert!(section.contains(option.as_str()), "{option} is not in the man page's section on {command}");
-            let row = readme.lines().any(|line| line.starts_with(&format!("| `{option}")));
-            assert!(row || command != "fetch", "{option} is not in the README's table");
-            assert!(readme.contains(option.as_str()), "{option} of {command} is not in the README");
+            let row = document.lines().any(|line| line.starts_with(&format!("| `{option}")));
+            assert!(row || command != "fetch", "{option} is not in the table of docs/options.md");
+            assert!(document.contains(option.as_str()), "{option} of {command} is not in docs/options.md");
         }
     }
 }
