@@ -137,7 +137,8 @@ fn every_command_of_the_documents_is_run() {
     for (name, document) in documents().into_iter().skip(1) {
         let (guids, origin) = (guids(12), Origin::builder().small().start());
         let Some(env) = ground(&origin, &guids) else { return };
-        let fetch = env.toller(["fetch", "--warehouse", "images.duckdb", "--dest", "thumbs", "--limit", "6", "--ca-cert"]);
+        let fetch =
+            env.toller(["fetch", "--warehouse", "images.duckdb", "--dest", "thumbs", "--limit", "6", "--ca-cert"]);
         fetch.arg(origin.ca()).args(["--url", &origin.template()]).run().expect(4);
         run(&env, &origin, &name, &document);
     }
@@ -251,7 +252,8 @@ fn every_crate_has_its_reason_and_all_of_them_are_counted() {
     let home = std::env::var("HOME").unwrap_or_default();
     let bash = env.program("bash").args(["-c", &format!("set -o pipefail; cd \"$0\"; {count}")]).arg(repository(""));
     let outer = ["CARGO_HOME", "RUSTUP_HOME"].map(|name| (name, std::env::var(name).unwrap_or_default()));
-    let bash = outer.iter().filter(|(_, value)| !value.is_empty()).fold(bash, |bash, (name, value)| bash.env(name, value));
+    let bash =
+        outer.iter().filter(|(_, value)| !value.is_empty()).fold(bash, |bash, (name, value)| bash.env(name, value));
     let out = bash.env("HOME", &home).env("CARGO_NET_OFFLINE", "true").run();
     if out.code != Some(0) {
         return skipped("cargo cannot list the crates without a network");
