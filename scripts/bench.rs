@@ -65,11 +65,12 @@ fn record(file: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
         failure: table("thumb_failure"),
         file: table("thumb_file"),
         keep_files: true,
+        as_last_run: false,
     };
     let warehouse = Warehouse::new(file.to_owned(), tables, Effort::Beside)?;
     let open = || match warehouse.open(Access::Write)? {
         Opened::Window(window) => Ok(window),
-        Opened::Locked(error) => Err(error),
+        Opened::Locked(locked) => Err(locked.error),
     };
     let run = RunManifest {
         run_id: new_run_id(SystemTime::now()),

@@ -11,7 +11,7 @@ kills=${1:-200}
 case $kills in *[!0-9]* | "") echo "usage: kill-loop.sh [N]" >&2; exit 2 ;; esac
 count=12217
 built=$(scripts/build.sh --bin toller --example demo-origin)
-toller=$(grep '/toller$' <<<"$built")
+toller=${TOLLER_TEST_BINARY:-$(grep "/toller$" <<<"$built")}
 origin=$(grep '/demo-origin$' <<<"$built")
 
 unset "${!TOLLER_@}"

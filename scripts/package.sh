@@ -16,7 +16,7 @@ export LC_ALL=C
 target=$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)
 dist=$(realpath -m "${1:-$target/dist}")
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-name=toller-$version-$(rustc --print host-tuple)
+name=toller-$version-${CARGO_BUILD_TARGET:-$(rustc --print host-tuple)}
 [ -f "$dist/$name.tar.gz" ] || scripts/release.sh "$dist"
 (cd "$dist" && sha256sum --quiet -c "$name.tar.gz.sha256")
 case $name in

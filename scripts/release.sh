@@ -4,7 +4,7 @@
 # The same source, compiler and dependencies give the same bytes, wherever they are built: no path and no time
 # of the building machine is in them. Its flags are not those of a plain build, and two builds that take turns
 # in one folder compile DuckDB each time: name another one by CARGO_TARGET_DIR, or, where a compiler cache knows
-# the usual one, run this under packaging/apart.sh.
+# the usual one, run this under packaging/apart.sh. CARGO_BUILD_TARGET names another processor, as for cargo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,8 @@ die() {
     printf 'release.sh: %s\n' "$*" >&2
     exit 1
 }
-for tool in jq gzip sha256sum strip; do
+strip=${STRIP:-strip}
+for tool in jq gzip sha256sum readelf "$strip"; do
     command -v "$tool" >/dev/null || die "$tool is missing"
 done
 umask 022
@@ -21,7 +22,7 @@ root=$PWD
 target=$(cargo metadata --format-version 1 --no-deps | jq -r .target_directory)
 dist=$(realpath -m "${1:-$target/dist}")
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
-triple=$(rustc --print host-tuple)
+triple=${CARGO_BUILD_TARGET:-$(rustc --print host-tuple)}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 name=toller-$version-$triple
 
@@ -59,18 +60,22 @@ stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 tree=$stage/$name
 mkdir -p "$tree/completions"
-strip --strip-all -o "$tree/toller" "$toller"
-env -i "$docs" "$stage/docs" "$date"
+"$strip" --strip-all -o "$tree/toller" "$toller"
+# What runs another processor's programs here, by cargo's own name for it.
+runner=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$triple")_RUNNER
+read -ra runner <<<"${!runner-}"
+env -i PATH="$PATH" "${runner[@]}" "$docs" "$stage/docs" "$date"
 cp "$stage/docs/toller.1" "$tree/"
 cp "$stage/docs/toller.bash" "$stage/docs/_toller" "$stage/docs/toller.fish" "$tree/completions/"
 cp -r README.md docs LICENSE-MIT LICENSE-APACHE "$tree/"
 scripts/packaging/third-party.sh >"$tree/THIRD-PARTY.txt"
 
-if ldd "$tree/toller" 2>&1 | grep -q '=>'; then
-    die "the binary is not static: $(ldd "$tree/toller")"
+if readelf -dW "$tree/toller" | grep -F '(NEEDED)' >&2; then
+    die "the binary is not static"
 fi
 for path in "$HOME" "$root" "$target" "$cargo_home" "$(rustc --print sysroot)"; do
-    # A root of / or the like would be found in anything.
+    # A distribution's own places are in anything, and one that has the name it is mapped to (cross.sh) tells nothing.
+    case $path in / | /usr | /toller | /target | /cargo | /rust) continue ;; esac
     [ "${#path}" -gt 3 ] || continue
     if grep -qaF -e "$path/" "$tree/toller"; then
         die "a path of this machine is in the binary: $(strings -n 6 "$tree/toller" | grep -F -m 3 -e "$path/")"

@@ -1,10 +1,13 @@
 //! What was typed: the commands, the environment, and what is said of a wrong command line.
 
-use clap::builder::FalseyValueParser;
+use std::any::TypeId;
+use std::path::PathBuf;
+
+use clap::builder::{FalseyValueParser, PathBufValueParser, TypedValueParser};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::options::Typed;
-use crate::commands::{fetch, load, merge, pending, pipe, report, status, verify};
+use crate::commands::{completions, fetch, load, man, merge, pending, pipe, report, status, verify};
 use crate::error::{Error, ExitCode, Result};
 use crate::run::stop::survive_file_limits;
 
@@ -12,7 +15,8 @@ use crate::run::stop::survive_file_limits;
 const EXAMPLES: &str = "\
 Examples:
   toller load   --warehouse images.duckdb guids.csv
-  toller fetch  --warehouse images.duckdb --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs
+  toller fetch  --warehouse images.duckdb --dest thumbs \\
+                --url 'https://cdn.example.com/thumbs/{guid}.jpg'
   toller status --warehouse images.duckdb
   toller report --warehouse images.duckdb
   toller verify --warehouse images.duckdb --fix";
@@ -30,7 +34,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The eight commands.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Fetch what is pending: the main job
@@ -57,6 +61,12 @@ pub enum Command {
     /// Bring outcomes of `pipe` home into the warehouse
     #[command(before_help = merge::EXAMPLES)]
     Merge(Box<merge::MergeArgs>),
+    /// Print what completes toller's command line in a shell
+    #[command(before_help = completions::EXAMPLES)]
+    Completions(completions::CompletionsArgs),
+    /// Print the man page
+    #[command(before_help = man::EXAMPLES)]
+    Man,
 }
 
 /// What `--version` says beyond `-V`: the parts that decide what this binary reads, writes and trusts.
@@ -83,6 +93,11 @@ pub fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
         // As with curl, the last one counts.
         command.args_override_self(true).mut_args(|arg| {
+            let arg = if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
+                arg.value_parser(PathBufValueParser::new().try_map(path))
+            } else {
+                arg
+            };
             let Some(name) = arg.get_long().filter(|name| *name != "help") else { return arg };
             let name = format!("TOLLER_{}", name.to_uppercase().replace('-', "_"));
             // A switch in the environment is on unless its value says no.
@@ -98,6 +113,18 @@ pub fn command() -> clap::Command {
             }
         })
     })
+}
+
+/// A path as it was typed. A shell puts the home folder in the place of `~` only at the beginning of a word, so that
+/// `--dest=~/x` would make a folder called `~`; no command makes or looks for one.
+fn path(given: PathBuf) -> std::result::Result<PathBuf, String> {
+    let text = given.to_string_lossy();
+    match text.strip_prefix('~').and_then(|rest| rest.split_once('/')) {
+        Some((_, below)) => Err(format!(
+            "no shell has put a home folder in the place of ~; write \"$HOME/{below}\", or ./{text} for a file of that name"
+        )),
+        None => Ok(given),
+    }
 }
 
 impl Command {
@@ -116,6 +143,8 @@ impl Command {
             Self::Pending(args) => pending::pending(*args),
             Self::Pipe(args) => pipe::pipe(*args, typed),
             Self::Merge(args) => merge::merge(*args),
+            Self::Completions(args) => completions::completions(&args, command()),
+            Self::Man => man::man(command()),
         }
     }
 }

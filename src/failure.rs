@@ -88,6 +88,11 @@ kinds! {
 }
 
 impl Kind {
+    /// All names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        Self::ALL.iter().map(|kind| kind.name())
+    }
+
     /// The kind of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

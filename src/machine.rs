@@ -19,6 +19,23 @@ pub fn is_alive(pid: i64) -> bool {
     !matches!(test_kill_process(pid), Err(Errno::SRCH))
 }
 
+/// Whether this process was started by that one, or by one that it has started.
+#[must_use]
+pub fn is_ancestor(pid: i64) -> bool {
+    let mut process = i64::from(std::process::id());
+    // No tree of processes is that deep.
+    for _ in 0..100 {
+        let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        match parent.and_then(|parent| parent.trim().parse().ok()) {
+            Some(parent) if parent == pid => return true,
+            Some(parent) => process = parent,
+            None => return false,
+        }
+    }
+    false
+}
+
 /// Whether a signal was ignored when the process started, as `nohup` and `&` have it (proc(5), `SigIgn`).
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
@@ -110,6 +127,8 @@ mod tests {
             assert!(!is_alive(nobody), "{nobody}");
         }
         assert!(!host().is_empty());
+        assert!(is_ancestor(rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get().into())));
+        assert!(!is_ancestor(i64::from(std::process::id())) && !is_ancestor(i64::MAX));
     }
 
     #[track_caller]

@@ -19,7 +19,7 @@ fn root(env: &Env, origin: &Origin) -> Option<std::path::PathBuf> {
     env.write("root/etc/hosts", "::1 localhost\n127.0.0.1 localhost\n");
     // Without it, libc takes the first line alone.
     env.write("root/etc/host.conf", "multi on\n");
-    std::fs::copy(env!("CARGO_BIN_EXE_toller"), root.join("toller")).unwrap();
+    std::fs::copy(crate::support::binary(), root.join("toller")).unwrap();
     std::fs::set_permissions(root.join("toller"), std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::copy(origin.ca(), root.join("ca.pem")).unwrap();
     Some(root)

@@ -3,7 +3,7 @@
 
 use crate::shipping::{options, repository, text};
 use crate::support::env::skipped;
-use crate::support::{Env, Origin, Reply, duckdbs, guids};
+use crate::support::{Env, Origin, Reply, binary, duckdbs, guids};
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -90,7 +90,7 @@ print(*('|'.join(map(str, row)) for row in duckdb.connect(file).execute(sql).fet
     env.write("cli.py", cli);
     let duckdb = env.write("bin/duckdb", format!("#!/bin/sh\nexec {} cli.py \"$@\"\n", python.python));
     std::fs::set_permissions(duckdb, PermissionsExt::from_mode(0o755)).unwrap();
-    symlink(env!("CARGO_BIN_EXE_toller"), env.path("bin/toller")).unwrap();
+    symlink(binary(), env.path("bin/toller")).unwrap();
     symlink(repository("scripts"), env.path("scripts")).unwrap();
     origin.on(&guids[0], [Reply::status(404)]);
     Some(env)
@@ -150,13 +150,14 @@ fn every_command_of_the_documents_is_run() {
 
 #[test]
 fn what_a_document_types_in_passing_is_there_to_be_typed() {
-    let options = options();
+    let (options, toller) = (options(), toller::cli::command());
+    let commands: Vec<&str> =
+        toller.get_subcommands().map(|command| command.get_name()).chain(["help", "COMMAND"]).collect();
     for (name, document) in documents() {
         for code in document.split('`').filter(|code| code.starts_with("toller ") && !code.contains('\n')) {
             let mut words = code.split([' ', '=', '[']).skip(1);
             let command = words.next().unwrap();
-            let known = command == "COMMAND" || options.iter().any(|(of, _)| of == command);
-            assert!(known || command.starts_with('-'), "{name}: `{code}`");
+            assert!(commands.contains(&command) || command.starts_with('-'), "{name}: `{code}`");
             for word in words.filter(|word| word.starts_with("--")) {
                 let known = options.iter().any(|(of, option)| of == command && option == word);
                 assert!(known, "{name}: `{code}`: {command} has no {word}");
@@ -176,19 +177,21 @@ fn named(document: &str) -> BTreeSet<String> {
 
 #[test]
 fn what_the_documents_name_is_there() {
-    for (name, document) in documents() {
+    let more = ["CONTRIBUTING.md", "CHANGELOG.md"].map(|name| (name.to_owned(), text(name)));
+    for (name, document) in documents().into_iter().chain(more) {
         for place in named(&document) {
-            if let Some(title) = place.strip_prefix('#') {
-                let title = title.replace('-', " ");
-                let found = document.lines().any(|line| line.starts_with('#') && line.to_lowercase().ends_with(&title));
-                assert!(found, "{name}: no part is called {title}");
-                continue;
-            }
-            let path = match place.strip_prefix('/') {
+            let (file, title) = place.split_once('#').unwrap_or((&place, ""));
+            let path = match file.strip_prefix('/') {
                 Some(path) => repository(path),
-                None => repository(&name).with_file_name("").join(&place),
+                None if file.is_empty() => repository(&name),
+                None => repository(&name).with_file_name("").join(file),
             };
             assert!(path.exists() || place.contains('*'), "{name} names {place}, which is not there");
+            if !title.is_empty() {
+                let (title, target) = (title.replace('-', " "), std::fs::read_to_string(&path).unwrap());
+                let found = target.lines().any(|line| line.starts_with('#') && line.to_lowercase().ends_with(&title));
+                assert!(found, "{name} names {place}, and no part is called that");
+            }
         }
     }
 }

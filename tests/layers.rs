@@ -20,6 +20,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("base64", &["origin", "report"]),
     ("crossbeam_channel", &["run", "books"]),
     ("clap", &["cli", "commands"]),
+    ("clap_complete", &["commands"]),
+    ("roff", &["commands"]),
 ];
 
 /// Calls that change the file system. They belong to the store.

@@ -55,7 +55,8 @@ fn no_patience_is_a_choice() {
     let (env, origin) = (Env::with(&guids(3)), Origin::start());
     let _other = env.occupy();
     let start = Instant::now();
-    env.fetch(&origin).args(["--lock-wait", "0"]).run().expect(75).complains().stderr_has(&me());
+    let out = env.fetch(&origin).args(["--lock-wait", "0"]).run().expect(75).complains().stderr_has(&me());
+    out.stderr_has("that is the program that has started toller: it must close its connection first");
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 

@@ -1,6 +1,6 @@
 //! `toller pending`: what is missing, a line each, in parts that are the same on every machine.
 
-use crate::support::{Cmd, Env, guids};
+use crate::support::{Cmd, Env, binary, guids};
 use std::collections::BTreeSet;
 
 fn pending(env: &Env) -> Cmd {
@@ -9,7 +9,7 @@ fn pending(env: &Env) -> Cmd {
 
 /// The same as a word for a shell's pipeline.
 fn typed(env: &Env) -> String {
-    format!("'{}' pending --warehouse '{}'", env!("CARGO_BIN_EXE_toller"), env.warehouse().display())
+    format!("'{}' pending --warehouse '{}'", binary().display(), env.warehouse().display())
 }
 
 fn lines(cmd: Cmd) -> Vec<String> {

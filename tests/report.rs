@@ -287,7 +287,7 @@ fn a_page_for_stdout_is_all_that_is_there_and_json_makes_no_page() {
     assert!(env.path("mine.html").exists());
     env.program("sh")
         .args(["-c", "exec \"$0\" report --warehouse warehouse.duckdb --output /dev/stdout | tail -c 7"])
-        .arg(env!("CARGO_BIN_EXE_toller"))
+        .arg(crate::support::binary())
         .run()
         .expect(0)
         .stdout_has("</html>");

@@ -1,11 +1,8 @@
 //! What ships with the program, and what the program asks of the system under it: one file, its page, its
 //! completions, its unit, its example scripts, and whatever environment it is started in.
 
-#[path = "../scripts/docs.rs"]
-mod docs;
-
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, Out, Reply, guids};
+use crate::support::{Cmd, Env, Origin, Out, Reply, binary, guids};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -44,10 +41,10 @@ pub fn options() -> Vec<(String, String)> {
 #[test]
 fn every_option_is_in_the_help_the_man_page_and_the_documents() {
     let (env, document) = (Env::new(), text("docs/options.md"));
-    let page = docs::man_page("2026-01-01").replace("\\-", "-");
+    let page = env.toller(["man"]).run().expect(0).stdout.replace("\\-", "-");
     let options = options();
     assert!(options.len() > 60, "{options:?}");
-    for command in ["fetch", "status", "load", "report", "verify", "pending", "pipe", "merge"] {
+    for command in ["fetch", "status", "load", "report", "verify", "pending", "pipe", "merge", "completions", "man"] {
         let help = env.toller([command, "--help"]).run().expect(0).stdout;
         let section = page.split(&format!(".SS \"toller {command}\"")).nth(1);
         let section = section.unwrap_or_else(|| panic!("no section about {command} in\n{page}"));
@@ -68,7 +65,7 @@ fn the_man_page_has_no_mistake_that_man_knows_of() {
         return;
     }
     let env = Env::new();
-    let page = env.write("toller.1", docs::man_page("2026-01-01"));
+    let page = env.write("toller.1", env.toller(["man"]).run().expect(0).stdout);
     let man = env.program("man").args(["--warnings", "-E", "UTF-8", "-l"]).arg(page).env("MANWIDTH", "100");
     let out = man.env("LC_ALL", "C.UTF-8").run().expect(0);
     assert_eq!(out.stderr, "", "{}", out.report());
@@ -83,13 +80,7 @@ fn the_man_page_has_no_mistake_that_man_knows_of() {
 fn the_completions_are_what_their_shells_can_read() {
     let env = Env::new();
     for (shell, name) in [("bash", "toller.bash"), ("zsh", "_toller"), ("fish", "toller.fish")] {
-        let mut made = Vec::new();
-        let generator = match shell {
-            "bash" => clap_complete::Shell::Bash,
-            "zsh" => clap_complete::Shell::Zsh,
-            _ => clap_complete::Shell::Fish,
-        };
-        clap_complete::generate(generator, &mut toller::cli::command(), "toller", &mut made);
+        let made = env.toller(["completions", shell]).run().expect(0).stdout;
         let file = env.write(name, made);
         if has(shell) {
             let out = env.program(shell).arg("-n").arg(&file).run().expect(0);
@@ -122,7 +113,7 @@ fn the_version_names_duckdb_rustls_and_the_build() {
 #[test]
 fn the_binary_asks_nothing_of_the_system_not_even_a_folder() {
     let env = Env::new();
-    let toller = env!("CARGO_BIN_EXE_toller");
+    let toller = binary();
     let out = env.program("ldd").arg(toller).run();
     let said = format!("{}{}", out.stdout, out.stderr);
     assert!(said.contains("statically linked") || said.contains("not a dynamic"), "{said}");
@@ -194,7 +185,7 @@ fn the_timers_first_run_fetches_what_is_pending() {
     let settings = text("scripts/packaging/systemd/NAME.env").replace("/var/lib/toller/", &folder);
     let settings = settings.replace("https://cdn.example.com/thumbs/{guid}.jpg", &origin.template());
     let settings = format!("{settings}\nTOLLER_CA_CERT={}\n", origin.ca().display());
-    let command = unit("ExecStart").replace("/usr/bin/toller", env!("CARGO_BIN_EXE_toller"));
+    let command = unit("ExecStart").replace("/usr/bin/toller", &binary().display().to_string());
     let words: Vec<&str> = command.split(' ').collect();
     let start = || {
         // As systemd.exec(5) reads an EnvironmentFile: a line is a variable, `#` begins a comment.
@@ -226,7 +217,7 @@ fn the_unit_is_what_systemd_can_read() {
     let env = Env::new();
     // The program and the page need not be installed here.
     let service =
-        text("scripts/packaging/systemd/toller@.service").replace("/usr/bin/toller", env!("CARGO_BIN_EXE_toller"));
+        text("scripts/packaging/systemd/toller@.service").replace("/usr/bin/toller", &binary().display().to_string());
     env.write("toller@.service", service.replace("Documentation=", "#"));
     env.write("toller@.timer", text("scripts/packaging/systemd/toller@.timer").replace("Documentation=", "#"));
     let verify = env.program("systemd-analyze").args(["verify", "./toller@x.service", "./toller@x.timer"]);
@@ -241,7 +232,7 @@ fn example(env: &Env, script: &str) -> Cmd {
     let bin = env.path("bin");
     if !bin.exists() {
         std::fs::create_dir(&bin).unwrap();
-        symlink(env!("CARGO_BIN_EXE_toller"), bin.join("toller")).unwrap();
+        symlink(binary(), bin.join("toller")).unwrap();
         for name in ["mail", "sleep"] {
             // mail reads its standard input, sleep has none.
             let body = if name == "mail" { "cat" } else { ":" };
@@ -361,7 +352,7 @@ fn the_textfile_is_what_prometheus_reads() {
 
 /// toller, started by a line of shell in which `"$0" "$@"` is its command line.
 fn in_shell(env: &Env, shell: &str, command: &str) -> Cmd {
-    env.program("sh").args(["-c", shell, env!("CARGO_BIN_EXE_toller"), command])
+    env.program("sh").args(["-c", shell]).arg(binary()).arg(command)
 }
 
 /// Fetches three GUIDs, the command line wrapped in a line of shell in which `"$0" "$@"` is it.

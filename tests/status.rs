@@ -156,3 +156,119 @@ fn a_warehouse_that_is_not_there_is_not_made() {
     status(&env).expect(1).complains().stderr_has("warehouse.duckdb");
     assert!(!env.warehouse().exists());
 }
+
+#[test]
+fn what_failed_is_listed_with_its_cause_the_latest_first() {
+    let guids = guids(6);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.on(&guids[0], [Reply::status(404)]);
+    origin.on(&guids[1], [Reply::status(500)]);
+    let list = |more: &[&str]| {
+        env.toller(["status", "--warehouse"]).arg(env.warehouse()).args(["--failures"]).args(more).run()
+    };
+    list(&[]).expect(0).stdout_has("nothing stands failed\n");
+    env.fetch(&origin).args(["--retries", "1"]).run().expect(3);
+    env.sql(&format!(
+        "UPDATE thumb_failure SET failed_at = TIMESTAMP '2020-01-02 03:04:05' WHERE source_image_id = '{}'",
+        guids[0]
+    ));
+    let all = list(&[]).expect(0).stdout;
+    let lines: Vec<_> = all.lines().collect();
+    assert!(
+        lines[0].ends_with(&format!("  server_error     {}: status 500 Internal Server Error (2 attempts)", guids[1])),
+        "{all}"
+    );
+    assert_eq!(
+        lines[1],
+        format!("2020-01-02 03:04:05  not_found        {}: status 404 Not Found (1 attempt, for good)", guids[0])
+    );
+    assert_eq!(list(&["not_found"]).expect(0).stdout.lines().collect::<Vec<_>>(), [lines[1]]);
+    assert_eq!(list(&["--limit", "1"]).expect(0).stdout.lines().collect::<Vec<_>>(), [lines[0]]);
+    assert_eq!(list(&["timeout", "--json"]).expect(0).stdout, "");
+    let object = list(&["not_found", "--json"]).expect(0).json();
+    let url = format!("{}/thumbs/{}.jpg", origin.url(), guids[0]);
+    let wanted = json!({
+        "guid": guids[0], "kind": "not_found", "http_status": 404, "message": "status 404 Not Found", "url": url, "attempts": 1,
+        "permanent": true, "failed_at": "2020-01-02T03:04:05Z", "run_id": env.value("SELECT run_id FROM run_manifest"),
+    });
+    assert_eq!(object, wanted);
+    list(&["no_such_kind"]).expect(2).complains().stderr_has("not_found, ");
+}
+
+#[test]
+fn a_long_list_of_failures_is_whole_and_in_its_order() {
+    let (env, origin) = (Env::with(&guids(2)), Origin::builder().small().start());
+    env.fetch(&origin).run().expect(0);
+    env.sql(
+        "INSERT INTO thumb_failure SELECT 'g' || i, NULL, 'not_found', 404, NULL, 1, true, 'r', TIMESTAMP '2020-01-01' + to_seconds(i) \
+         FROM range(25000) AS r(i)",
+    );
+    let list = env.toller(["status", "--failures", "--json", "--warehouse"]).arg(env.warehouse()).run().expect(0);
+    let ids: Vec<Value> =
+        list.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["guid"].clone()).collect();
+    let wanted: Vec<Value> = (0..25000).rev().map(|i| format!("g{i}").into()).collect();
+    assert_eq!(ids, wanted);
+}
+
+#[test]
+fn the_summary_gives_an_example_of_each_kind_of_failure() {
+    let guids = guids(6);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    guids[..2].iter().for_each(|guid| origin.on(guid, [Reply::status(404)]));
+    origin.on(&guids[2], [Reply::html()]);
+    let out = env.fetch(&origin).args(["--workers", "1"]).run().expect(4);
+    out.stdout_has(&format!("    not_found, such as {}: status 404 Not Found\n", guids[0]))
+        .stdout_has(&format!("    not_an_image, such as {}: ", guids[2]));
+}
+
+#[test]
+fn it_is_shown_anew_until_the_run_ends() {
+    let (env, origin) = (Env::with(&guids(20)), Origin::builder().small().start());
+    origin.hold();
+    let run = env.fetch(&origin).spawn();
+    origin.wait_for_requests(3);
+    let watch = |more: &[&str]| env.toller(["status", "--watch", "0.2", "--warehouse"]).arg(env.warehouse()).args(more);
+    let (text, json) = (watch(&[]).spawn(), watch(&["--json"]).spawn());
+    text.wait_for_stdout("\n\n20 images");
+    json.wait_for_stdout("}\n{");
+    let screen = watch(&[]).on_terminal(80).spawn();
+    screen.wait_for_stdout("\x1b[2J\x1b[H20 images, 0 done, 20 pending\r\nrunning: ");
+    origin.release();
+    run.wait().expect(0);
+    text.wait().expect(0).stdout_has("20 images, 20 done, 0 pending\n");
+    screen.wait().expect(0).stdout_has("20 images, 20 done, 0 pending\r\n");
+    let last: Value = serde_json::from_str(json.wait().expect(0).stdout.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["running"], &last["done"]), (&Value::Null, &20.into()));
+    assert_eq!(
+        watch(&[]).run().expect(0).stdout.matches("20 images").count(),
+        1,
+        "where nothing runs it is shown once"
+    );
+}
+
+#[test]
+fn commands_that_read_call_the_tables_what_the_last_run_called_them() {
+    let (env, origin) = (Env::new(), Origin::builder().small().start());
+    env.sql(
+        "CREATE SCHEMA media; CREATE TABLE media.assets (asset VARCHAR, home BOOLEAN, seen TIMESTAMP); \
+         INSERT INTO media.assets SELECT unnest(['a', 'b', 'c']), false, NULL",
+    );
+    origin.on("c", [Reply::status(404)]);
+    let names =
+        ["--table", "media.assets", "--id-column", "asset", "--done-column", "home", "--updated-column", "seen"];
+    let own = ["--failure-table", "media.failed", "--file-table", "media.files"];
+    let read = |command: &str| env.toller([command, "--warehouse"]).arg(env.warehouse());
+    read("status").run().expect(1).complains().stderr_has("media.assets");
+    env.fetch(&origin).args(names).args(own).run().expect(4);
+    let status = read("status").run().expect(0).stdout_has("3 images, 2 done, 1 pending, 1 of them failed for good\n");
+    assert_eq!(status.stderr, "toller: table media.assets, as the last run had it\n");
+    read("status").arg("--failures").run().expect(0).stdout_has("not_found        c: status 404 Not Found");
+    assert_eq!(read("pending").run().expect(0).stdout, "c\n");
+    read("verify").run().expect(0).stdout_has("2 checked, 2 good");
+    // What is named counts as it stands, and what writes does not guess.
+    read("status").args(["--table", "assets"]).run().expect(1).complains();
+    env.fetch(&origin).run().expect(1).complains().stderr_has("no table dim_image");
+    // The usual table comes first.
+    env.warehouse_of(&["x"]);
+    assert_eq!(read("pending").run().expect(0).stdout, "x\n");
+}

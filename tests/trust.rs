@@ -247,7 +247,7 @@ fn an_empty_root_is_enough() {
     env.warehouse_of(&guids);
     std::fs::create_dir(&root).unwrap();
     std::fs::rename(env.warehouse(), root.join("warehouse.duckdb")).unwrap();
-    std::fs::copy(env!("CARGO_BIN_EXE_toller"), root.join("toller")).unwrap();
+    std::fs::copy(crate::support::binary(), root.join("toller")).unwrap();
     std::fs::set_permissions(root.join("toller"), std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::copy(origin.ca(), root.join("ca.pem")).unwrap();
     let url = format!("https://127.0.0.1:{}/thumbs/{{guid}}.jpg", origin.port());

@@ -188,5 +188,5 @@ engine slurm slurm_run
 engine spark spark_run
 
 say "Kubernetes manifest"
-"$venv/bin/kubernetes-validate" --strict "$here/kubernetes.yaml"
+"$venv/bin/kubernetes-validate" --strict "$here/kubernetes.yaml" "$here/kubernetes-cron.yaml"
 say "all of them leave what one fetch leaves"

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-packages=$(cargo metadata --format-version 1 --locked --filter-platform "$(rustc --print host-tuple)" |
+packages=$(cargo metadata --format-version 1 --locked --filter-platform "${CARGO_BUILD_TARGET:-$(rustc --print host-tuple)}" |
     jq -r '.packages[] | "\(.name) v\(.version)\t\(.manifest_path)\t\(.license)\t\(.repository)"')
 tree=$(cargo tree --locked --edges normal,no-proc-macro --prefix none --format '{p}' | cut -d' ' -f1,2 | sort -u)
 

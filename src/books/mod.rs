@@ -1,6 +1,7 @@
 //! The two ledgers of a run, side by side: the warehouse, and standard streams.
 
 mod page;
+mod patience;
 mod printer;
 mod spacing;
 mod streams;

@@ -16,7 +16,7 @@ use crate::guid::{Guid, UrlTemplate};
 use crate::input;
 use crate::line::Line;
 use crate::outcome::{Id, Job, Outcome};
-use crate::run::{Closing, Ledger, Supply};
+use crate::run::{Closing, Ledger, On, Supply, Wait};
 use crate::store::Layout;
 use crate::tally::Tally;
 
@@ -144,8 +144,8 @@ impl StreamLedger {
 }
 
 impl Ledger for StreamLedger {
-    fn hindrance(&self) -> &'static str {
-        "nobody reads stdout"
+    fn hindrance(&self) -> Option<Wait> {
+        (!self.printer.is_free()).then(|| Wait::new(On::Output, "nobody reads stdout"))
     }
 
     /// Nothing was counted before.

@@ -4,19 +4,20 @@
 use std::time::{Duration, Instant};
 
 use crate::ending::Ending;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failure::{Failure, Kind};
 use crate::guid::Guid;
 use crate::manifest::RunManifest;
 use crate::outcome::{Id, Job, Outcome};
 use crate::run::stop::Stop;
-use crate::run::{Closing, Ledger, Supply};
+use crate::run::{Closing, Ledger, Supply, Wait, Watch};
 use crate::tally::Tally;
 use crate::warehouse::{
-    Access, Effort, Opened, PendingRow, RunsTable, Selection, Shape, Staged, UrlSource, Warehouse, Window,
+    Access, Effort, Locked, Opened, PendingRow, RunsTable, Selection, Shape, Staged, UrlSource, Warehouse, Window,
 };
 
 use super::page::{PAGE, Page};
+use super::patience::{locked_by, open_patiently};
 use super::spacing::Spacing;
 
 /// How often the table is gone through again for what became pending during the run.
@@ -51,6 +52,8 @@ pub struct WarehouseLedger<'w> {
     try_again_at: Instant,
     /// The latest wait for that.
     try_again_in: Duration,
+    /// Who had the warehouse when it was last tried.
+    locked_by: Option<String>,
     /// Since when nothing but the warehouse's lock is in the way.
     waiting_since: Option<Instant>,
     lock_wait: Duration,
@@ -92,10 +95,9 @@ pub fn look<'w>(
     selection: &Selection,
     lock_wait: Duration,
     stop: &Stop,
+    watch: &mut dyn Watch,
 ) -> Result<Option<FirstLook<'w>>> {
-    let Some(window) = warehouse.open_within(Access::Read, lock_wait, &|| stop.requested().is_some())? else {
-        return Ok(None);
-    };
+    let Some(window) = open_patiently(warehouse, Access::Read, lock_wait, stop, watch)? else { return Ok(None) };
     let shape = window.shape()?;
     let runs = window.runs_table()?;
     window.failures_must_fit(&shape)?;
@@ -167,14 +169,13 @@ impl<'w> FirstLook<'w> {
         selection: Selection,
         beginning: Beginning<'_>,
         stop: &Stop,
+        watch: &mut dyn Watch,
     ) -> Result<Option<WarehouseLedger<'w>>> {
         let Beginning { run, limit, holds_lock, lock_wait } = beginning;
         let (pending, repeats) = (self.pending(), self.page.repeats());
         let warehouse = self.warehouse;
         self.window.close()?;
-        let Some(window) = warehouse.open_within(Access::Write, lock_wait, &|| stop.requested().is_some())? else {
-            return Ok(None);
-        };
+        let Some(window) = open_patiently(warehouse, Access::Write, lock_wait, stop, watch)? else { return Ok(None) };
         let mut ledger = WarehouseLedger {
             warehouse,
             selection,
@@ -189,6 +190,7 @@ impl<'w> FirstLook<'w> {
             spacing: Spacing::new(self.rows, self.pending_rows, repeats == 0),
             try_again_at: Instant::now(),
             try_again_in: Duration::ZERO,
+            locked_by: None,
             waiting_since: None,
             lock_wait,
         };
@@ -228,8 +230,16 @@ impl WarehouseLedger<'_> {
         }
     }
 
+    /// The warehouse is there: nobody has to be waited for.
+    fn unlocked(&mut self) {
+        self.locked_by = None;
+        self.waiting_since = None;
+        self.try_again_in = Duration::ZERO;
+    }
+
     /// The warehouse stays locked: no matter while there is other work, an error once the patience is over.
-    fn still_locked(&mut self, idle: bool, error: Error) -> Result<()> {
+    fn still_locked(&mut self, idle: bool, Locked { by, error }: Locked) -> Result<()> {
+        self.locked_by = Some(by);
         let since = self.waiting_since.filter(|_| idle).unwrap_or_else(Instant::now);
         self.waiting_since = idle.then_some(since);
         self.try_again_in = (self.try_again_in + TRY_AGAIN.0).min(TRY_AGAIN.1);
@@ -252,8 +262,8 @@ impl WarehouseLedger<'_> {
 }
 
 impl Ledger for WarehouseLedger<'_> {
-    fn hindrance(&self) -> &'static str {
-        "the warehouse is locked"
+    fn hindrance(&self) -> Option<Wait> {
+        self.locked_by.as_deref().map(locked_by)
     }
 
     fn repeats(&self) -> u64 {
@@ -284,10 +294,9 @@ impl Ledger for WarehouseLedger<'_> {
         let warehouse = self.warehouse;
         let window = match warehouse.open(Access::Read)? {
             Opened::Window(window) => window,
-            Opened::Locked(error) => return self.still_locked(idle, error),
+            Opened::Locked(locked) => return self.still_locked(idle, locked),
         };
-        self.waiting_since = None;
-        self.try_again_in = Duration::ZERO;
+        self.unlocked();
         self.page.read(&window, &self.shape, &self.selection, PAGE.0)?;
         let held = window.close()?;
         self.spacing.count_page(held);
@@ -300,13 +309,12 @@ impl Ledger for WarehouseLedger<'_> {
         let staged = self.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
-            Opened::Locked(error) => {
+            Opened::Locked(locked) => {
                 self.staged = Some(staged);
-                return self.still_locked(idle, error).map(|()| false);
+                return self.still_locked(idle, locked).map(|()| false);
             }
         };
-        self.waiting_since = None;
-        self.try_again_in = Duration::ZERO;
+        self.unlocked();
         window.record(&staged, self.span(batch), &self.shape, (&self.runs, &self.run_id), tally, None)?;
         self.page.forget(batch);
         let reading = Instant::now();
@@ -332,13 +340,12 @@ impl Ledger for WarehouseLedger<'_> {
         let staged = self.stage(batch)?;
         let window = match warehouse.open(Access::Write)? {
             Opened::Window(window) => window,
-            Opened::Locked(error) => {
+            Opened::Locked(locked) => {
                 self.staged = Some(staged);
-                return self.still_locked(true, error).map(|()| Closing::Later);
+                return self.still_locked(true, locked).map(|()| Closing::Later);
             }
         };
-        self.waiting_since = None;
-        self.try_again_in = Duration::ZERO;
+        self.unlocked();
         let recorded = window.record(&staged, self.span(batch), &self.shape, (&self.runs, &self.run_id), tally, early);
         if let (Err(error), Some(_)) = (&recorded, early) {
             // The batch is lost to the warehouse, its files are not; that the run has ended, and why, is still to be known.

@@ -22,10 +22,13 @@ use super::session::{Session, stopped};
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\
 Examples:
-  toller fetch --warehouse images.duckdb --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs
-  toller fetch --warehouse images.duckdb --url-column thumb_url --dest thumbs --extension jpg --limit 100
-  toller fetch -n --warehouse images.duckdb --url 'https://cdn.example.com/{guid}' --dest thumbs
-  TOLLER_WAREHOUSE=images.duckdb TOLLER_NO_SYNC=1 toller fetch --url … --dest thumbs --json";
+  toller fetch --warehouse images.duckdb --dest thumbs \\
+      --url 'https://cdn.example.com/thumbs/{guid}.jpg'
+  toller fetch --warehouse images.duckdb --dest thumbs --extension jpg \\
+      --url-column thumb_url --limit 100
+  toller fetch -n --warehouse images.duckdb --dest thumbs \\
+      --url 'https://cdn.example.com/{guid}'
+  TOLLER_WAREHOUSE=images.duckdb toller fetch --url … --dest thumbs --json";
 
 /// `toller fetch`
 #[derive(Debug, Args)]
@@ -83,7 +86,7 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
         run_id: run_id.clone(),
         refresh: args.refresh.as_deref().map(|given| age("--refresh", given).map(ago)).transpose()?,
     };
-    let look = books::look(&warehouse, &selection, place.lock_wait, &session.stop)?;
+    let look = books::look(&warehouse, &selection, place.lock_wait, &session.stop, &mut session.progress)?;
     let Some(look) = look else { return Ok(stopped(&session.stop)) };
     let pending = look.pending();
     let expected = pending.min(config.limit.unwrap_or(u64::MAX));
@@ -113,12 +116,15 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
         holds_lock: files.warning().is_none(),
         lock_wait: place.lock_wait,
     };
-    let Some(mut ledger) = look.begin(selection, beginning, &session.stop)? else { return Ok(stopped(&session.stop)) };
+    let ledger = look.begin(selection, beginning, &session.stop, &mut session.progress)?;
+    let Some(mut ledger) = ledger else { return Ok(stopped(&session.stop)) };
+    let images = if expected == 1 { "image" } else { "images" };
+    session.say_what_begins(&config, &format!("{} {images}", grouped(expected)), &run_id);
     let (tools, stop, mut progress) = session.tools(&config, files);
     let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
     let (tally, ending) = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
-    progress.close()?;
-    let report = FetchReport::new(Some(run_id), &ending, &tally, started.elapsed());
+    let examples = progress.close()?;
+    let report = FetchReport::new(Some(run_id), &ending, &tally, started.elapsed()).with_examples(examples);
     say(&report, args.json, config.quiet)?;
     ending.conclude()
 }

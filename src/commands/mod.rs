@@ -1,8 +1,10 @@
 //! The commands, one file each: its arguments, its examples, what it does, and what it says at its end.
 
+pub mod completions;
 pub mod fetch;
 pub mod load;
 mod making;
+pub mod man;
 pub mod merge;
 pub mod options;
 pub mod pending;

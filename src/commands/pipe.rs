@@ -20,8 +20,10 @@ const PRINT_AFTER: Duration = Duration::from_millis(800);
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\
 Examples:
-  toller pipe --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs < guids.txt > outcomes.ndjson
-  toller pending --warehouse images.duckdb --shard 2/8 | toller pipe --url … --dest thumbs > 2.ndjson";
+  toller pipe --url 'https://cdn.example.com/thumbs/{guid}.jpg' --dest thumbs \\
+      < guids.txt > outcomes.ndjson
+  toller pending --warehouse images.duckdb --shard 2/8 |
+      toller pipe --url … --dest thumbs > 2.ndjson";
 
 /// `toller pipe`
 #[derive(Debug, Args)]
@@ -46,7 +48,9 @@ pub fn pipe(args: PipeArgs, typed: Typed) -> Result<ExitCode> {
     let run_id = new_run_id(SystemTime::now());
     let files = session.store(&config, &run_id, Share::WithOthers)?;
     session.list_failed(&config)?;
-    let mut ledger = StreamLedger::start(run_id, config.layout.clone(), config.template().cloned(), config.limit)?;
+    let mut ledger =
+        StreamLedger::start(run_id.clone(), config.layout.clone(), config.template().cloned(), config.limit)?;
+    session.say_what_begins(&config, "what comes on stdin", &run_id);
     let (tools, stop, mut progress) = session.tools(&config, files);
     let (_, ending) = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
     progress.close()?;

@@ -13,6 +13,7 @@ use crate::run::stop::Stop;
 use crate::run::{Tools, Watch};
 use crate::store::{Share, Store};
 use crate::terminal::Progress;
+use crate::warehouse::UrlSource;
 
 use super::options::FetchConfig;
 
@@ -56,6 +57,18 @@ impl Session {
         };
         self.progress.list_failed(list);
         Ok(())
+    }
+
+    /// Says what is fetched, from where, to where, and by which run.
+    pub(super) fn say_what_begins(&mut self, config: &FetchConfig, what: &str, run_id: &str) {
+        let from = match &config.urls {
+            UrlSource::Template(template) => template.as_str().to_owned(),
+            UrlSource::Column(column) => format!("the URLs of column {column}"),
+            UrlSource::None => "the URLs beside them".into(),
+        };
+        let (dest, workers) = (config.layout.dest.display(), config.run.workers);
+        let connections = if workers == 1 { "connection" } else { "connections" };
+        self.progress.begin(&format!("fetching {what} from {from} to {dest}, {workers} {connections}, run {run_id}"));
     }
 
     /// What the workers share, and the rest.

@@ -14,41 +14,53 @@ const SUSPICIOUS: u64 = 20;
 pub(super) fn runs(report: &Report) -> Option<Markup> {
     let (runs, all) = (&report.found.runs, report.found.runs_in_all);
     let shown = runs.len() as u64;
+    // Most warehouses are never asked for again.
+    let refreshed = runs.iter().any(|run| run.unchanged > 0);
     (!runs.is_empty()).then(|| {
         html! {
             @if all > shown { p .note { "The latest " (grouped(shown)) " of " (grouped(all)) "." } }
             table .stack.runs {
                 thead { tr {
                     th scope="col" { "Began" } th scope="col" { "Status" }
-                    @for name in ["Fetched", "Reused", "Failed", "Size", "Time", "Images/s"] { th .n scope="col" { (name) } }
+                    @for (name, _) in run_numbers(&runs[0], refreshed) { th .n scope="col" { (name) } }
                 } }
-                tbody { @for run in runs { (run_rows(run)) } }
+                tbody { @for run in runs { (run_rows(run, refreshed)) } }
             }
         }
     })
 }
 
-/// A run, and below it what it said at its end.
-fn run_rows(run: &RunRow) -> Markup {
-    let gone = (run.status == "running" && !run.lives)
-        .then_some("Its process is gone; the next fetch closes it as abandoned.");
-    let said = run.error.as_deref().map(brief).or(gone.map(str::to_owned));
-    let rate = if run.seconds > 0.0 { plain(float(run.fetched) / run.seconds) } else { String::new() };
-    let numbers = [
-        ("Fetched", grouped(run.fetched)),
-        ("Reused", grouped(run.reused)),
+/// The columns of a run, with their names.
+fn run_numbers(run: &RunRow, refreshed: bool) -> Vec<(&'static str, String)> {
+    let came = float(run.fetched + run.unchanged);
+    let rate = if run.seconds > 0.0 { plain(came / run.seconds) } else { String::new() };
+    let mut numbers = vec![("Fetched", grouped(run.fetched)), ("Reused", grouped(run.reused))];
+    if refreshed {
+        numbers.push(("Unchanged", grouped(run.unchanged)));
+    }
+    numbers.extend([
         ("Failed", grouped(run.failed)),
         ("Size", size(float(run.bytes))),
         ("Time", span(run.seconds)),
         ("Images/s", rate),
-    ];
+    ]);
+    numbers
+}
+
+/// A run, and below it what it said at its end.
+fn run_rows(run: &RunRow, refreshed: bool) -> Markup {
+    let gone = (run.status == "running" && !run.lives)
+        .then_some("Its process is gone; the next fetch closes it as abandoned.");
+    let said = run.error.as_deref().map(brief).or(gone.map(str::to_owned));
+    let numbers = run_numbers(run, refreshed);
+    let columns = numbers.len() + 2;
     html! {
         tr .said[said.is_some()] {
             td { @match &run.started_at { Some(time) => { (moment(time)) } None => { "unknown" } } }
             td { (brief(&run.status)) }
             @for (name, number) in numbers { td .n data-of=(name) { (number) } }
         }
-        @if let Some(said) = said { tr .why { td .full colspan="8" { bdi { (said) } } } }
+        @if let Some(said) = said { tr .why { td .full colspan=(columns) { bdi { (said) } } } }
     }
 }
 

@@ -8,6 +8,8 @@ use crate::error::Result;
 use crate::outcome::{Job, Outcome};
 use crate::tally::Tally;
 
+use super::terms::Wait;
+
 /// What comes next.
 #[derive(Debug)]
 pub enum Supply {
@@ -39,8 +41,8 @@ pub enum Closing {
 
 /// The books of a run.
 pub trait Ledger {
-    /// What keeps the books from being kept, in words.
-    fn hindrance(&self) -> &'static str;
+    /// What keeps the books from being kept at this moment.
+    fn hindrance(&self) -> Option<Wait>;
 
     /// How many of what was counted as pending have turned out to be others' repeats since the run began.
     fn repeats(&self) -> u64;

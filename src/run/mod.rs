@@ -14,6 +14,7 @@ mod settle;
 pub mod stop;
 mod terms;
 mod throttle;
+mod view;
 mod waiting;
 mod winding;
 pub mod worker;
@@ -40,7 +41,7 @@ use worker::work;
 
 pub use judge::{Expect, facts, proves_itself};
 pub use ledger::{Closing, Ledger, Supply};
-pub use terms::{Settings, Watch};
+pub use terms::{Moment, On, Settings, Wait, Watch};
 pub use worker::Tools;
 
 /// The fewest and the most GUIDs in flight.
@@ -89,6 +90,8 @@ pub fn run(
         sequence: 0,
         in_flight: 0,
         most_in_flight: 0,
+        retries: 0,
+        came_at: Instant::now(),
         exhausted: false,
         dry: false,
         left: false,
@@ -119,6 +122,10 @@ struct Course<'r> {
     in_flight: u64,
     /// So many may be in flight.
     most_in_flight: u64,
+    /// Attempts that are made again.
+    retries: u64,
+    /// When an attempt came home last.
+    came_at: Instant,
     /// The ledger has nothing more.
     exhausted: bool,
     /// The ledger has nothing before it is opened again.
@@ -176,7 +183,7 @@ impl Course<'_> {
             } else {
                 self.record_if_due(idle)?;
             }
-            self.show();
+            self.show(false);
             self.wait(crew, drained);
         }
     }
@@ -312,12 +319,6 @@ impl Course<'_> {
         self.tally.pending = self.pending - self.ledger.repeats();
         self.tally.requests = self.tools.origin.requests();
         self.tally.connections = self.tools.origin.connections();
-    }
-
-    fn show(&mut self) {
-        self.count_what_others_know();
-        let expected = self.settings.expected.map(|expected| expected.min(self.tally.pending));
-        self.watch.tick(&self.tally, expected);
     }
 
     /// Waits for something to do. While attempts come in fast it sleeps a little and takes many at once, because

@@ -7,6 +7,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::terms::On;
 use super::throttle::Throttle;
 
 /// How much unused bandwidth is kept for later: enough to hold the average over slow answers, too little for a burst.
@@ -14,6 +15,8 @@ const BANDWIDTH_CREDIT: Duration = Duration::from_millis(500);
 
 /// So many failures that may concern everybody let nobody begin before they were looked at.
 const DOUBTS: u32 = 5;
+/// Whoever had to wait so long ago is still said to be held back: a limit holds back one after the other.
+const OF_LATE: Duration = Duration::from_millis(500);
 /// Whoever waits for somebody's word is woken for it.
 const UNTIL_TOLD: Duration = Duration::from_hours(1);
 
@@ -45,6 +48,10 @@ struct Clock {
     /// Failures that may concern everybody, and that nobody has looked at.
     doubts: u32,
     halted: bool,
+    /// Workers that wait for their turn.
+    waiting: u64,
+    /// By which rule one was last made to wait, and until when.
+    held: Option<(On, Instant)>,
 }
 
 /// Nobody begins until then; after that one does.
@@ -65,6 +72,8 @@ impl Clock {
             pause: None,
             doubts: 0,
             halted: false,
+            waiting: 0,
+            held: None,
         }
     }
 
@@ -74,8 +83,15 @@ impl Clock {
             return Err(wait);
         }
         let by_throttle = self.latest.zip(self.throttle.interval()).map_or(now, |(latest, interval)| latest + interval);
-        let due = self.by_rate.max(self.by_bandwidth).max(self.by_cool_down).max(by_throttle);
+        let rules = [
+            (self.by_cool_down, On::CoolDown),
+            (self.by_rate, On::Rate),
+            (self.by_bandwidth, On::Bandwidth),
+            (by_throttle, On::OriginPace),
+        ];
+        let (due, rule) = rules.into_iter().max_by_key(|(due, _)| *due).expect("there are four");
         if due > now {
+            self.held = Some((rule, due));
             return Err(due - now);
         }
         if let Some(interval) = limits.interval {
@@ -95,6 +111,17 @@ impl Clock {
             Some(pause) if pause.until > now => Some(pause.until - now),
             Some(pause) => pause.probing.then_some(UNTIL_TOLD),
             None => (self.doubts >= DOUBTS).then_some(UNTIL_TOLD),
+        }
+    }
+
+    /// What keeps everybody from sending, and until when, if that is known; or, while somebody has had to wait of late, the
+    /// limit that made it so.
+    fn holds(&self, now: Instant) -> Option<(On, Option<Instant>)> {
+        match (self.pause, self.held) {
+            (Some(pause), _) => Some((On::Origin, Some(pause.until).filter(|until| *until > now))),
+            _ if self.by_cool_down > now => Some((On::CoolDown, Some(self.by_cool_down))),
+            (None, Some((rule, due))) if rule != On::CoolDown && now < due + OF_LATE => Some((rule, None)),
+            _ => None,
         }
     }
 
@@ -128,7 +155,9 @@ impl Pace {
             }
             let now = Instant::now();
             let Err(wait) = clock.take(self.limits, begun, now) else { return Some(now) };
+            clock.waiting += 1;
             clock = self.changed.wait_timeout(clock, wait).unwrap_or_else(PoisonError::into_inner).0;
+            clock.waiting -= 1;
         }
     }
 
@@ -189,10 +218,18 @@ impl Pace {
         clock.by_cool_down = clock.by_cool_down.max(until);
     }
 
-    /// Wakes everybody who waits, and lets nobody send again.
-    pub fn halt(&self) {
-        self.lock().halted = true;
+    /// Wakes everybody who waits, and lets nobody send again; says how many waited.
+    pub fn halt(&self) -> u64 {
+        let mut clock = self.lock();
+        clock.halted = true;
         self.changed.notify_all();
+        clock.waiting
+    }
+
+    /// What keeps everybody from sending, or slows them, and until when, if that is known.
+    #[must_use]
+    pub fn holds(&self, now: Instant) -> Option<(On, Option<Instant>)> {
+        self.lock().holds(now)
     }
 
     /// A poisoned lock means that a worker panicked; the run ends for that, and the clock itself is whole.

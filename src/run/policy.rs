@@ -125,6 +125,16 @@ impl Policy {
         self.untried = untried;
     }
 
+    /// Whether the origin has answered, whatever it said.
+    pub(super) fn has_heard(&self) -> bool {
+        self.heard
+    }
+
+    /// Why the origin is away, or has put off everything.
+    pub(super) fn cause(&self) -> &str {
+        &self.cause
+    }
+
     /// A GUID is tried for the first time.
     pub(super) fn begin(&mut self) -> u64 {
         self.rate.begin()

@@ -15,6 +15,7 @@ impl Course<'_> {
     /// Decides what an attempt means.
     pub(super) fn settle(&mut self, attempt: Attempt) {
         self.in_flight -= 1;
+        self.came_at = Instant::now();
         let (charge, turn) = self.policy.weigh(&attempt, Instant::now());
         let Attempt { mut job, result, .. } = attempt;
         if result.is_err() {
@@ -78,6 +79,7 @@ impl Course<'_> {
     fn put_off(&mut self, job: Job, wait: Duration) {
         let found = self.policy.tried(&job);
         self.end_run(found);
+        self.retries += 1;
         self.sequence += 1;
         self.waiting.push(Reverse(Waiting { due: Instant::now() + wait, sequence: self.sequence, job }));
     }

@@ -16,20 +16,34 @@ use super::policy::Charge;
 use super::stop::Stop;
 use super::{Course, GRACE, LAST_GRACE};
 
+/// How often whoever watches is shown how the end comes on.
+const A_LOOK: Duration = Duration::from_millis(200);
+
+/// Why a run ends before its natural end, and what it still does; to whoever has sent a signal, how to end it at once.
+fn last_words(early: &Ending, words: &str, finishing: u64) -> String {
+    let Ending::Asked(Reason::Signal(_)) = early else { return words.to_owned() };
+    let doing = match finishing {
+        0 => "recording what came home".to_owned(),
+        1 => "finishing 1 image".to_owned(),
+        many => format!("finishing {many} images"),
+    };
+    format!("{words}: {doing}; once more to stop now")
+}
+
 impl Course<'_> {
     /// Stops the workers, takes in what they still bring home, and closes the books.
     pub(super) fn wind_down(mut self, mut crew: Crew, stop: &Stop) -> Result<(Tally, Ending)> {
         let Some(mut early) = self.early.take() else {
             crew.leave(GRACE);
-            self.show();
+            self.show(false);
             let ending = self.tally.ending(self.left);
             return Ok((self.tally, ending));
         };
-        self.tools.pace.halt();
+        // Those who still waited for their turn have begun nothing.
+        let unbegun = self.tools.pace.halt() + crew.queue.try_iter().count() as u64 + crew.attempts.len() as u64;
         crew.jobs = None;
-        while crew.queue.try_recv().is_ok() {}
         if let (Some(words), false) = (early.words(), early.is_broken()) {
-            self.watch.notice(&words);
+            self.watch.notice(&last_words(&early, &words, self.in_flight.saturating_sub(unbegun)));
         }
         self.take_in_the_last(&crew);
         crew.leave(Duration::ZERO);
@@ -41,7 +55,7 @@ impl Course<'_> {
             }
         }
         let closed = self.close_early(&early, stop);
-        self.show();
+        self.show(true);
         // The first error is the one to report.
         if !early.is_broken()
             && let Some(signal) = closed?
@@ -57,7 +71,7 @@ impl Course<'_> {
         let mut deadline = Instant::now() + GRACE;
         let mut cut_off = false;
         loop {
-            match crew.attempts.recv_deadline(deadline) {
+            match crew.attempts.recv_deadline(deadline.min(Instant::now() + A_LOOK)) {
                 Ok(Attempt { job, result: Ok(saved), .. }) => self.end(job, Ok(saved)),
                 Ok(attempt) if !cut_off => {
                     // What may be the origin's is no image's, and will be asked for again.
@@ -71,6 +85,7 @@ impl Course<'_> {
                 }
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => self.show(true),
                 Err(RecvTimeoutError::Timeout) if cut_off => return,
                 Err(RecvTimeoutError::Timeout) => {
                     cut_off = true;
@@ -92,10 +107,11 @@ impl Course<'_> {
             if let Some(signal @ Reason::Signal(_)) = stop.requested()
                 && asked.get_or_insert_with(Instant::now).elapsed() > GRACE
             {
-                let (count, why) = (self.batch.len(), self.ledger.hindrance());
+                let (count, why) = (self.batch.len(), self.ledger.hindrance().map_or(String::new(), |wait| wait.why));
                 self.watch.notice(&format!("{why}: {count} outcomes are not recorded; the next run finds the files"));
                 return Ok(Some(signal));
             }
+            self.show(true);
             thread::sleep(Duration::from_millis(20));
         }
     }

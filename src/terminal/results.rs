@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::manifest::Status;
 use crate::tally::Tally;
 use crate::text::shown;
-use crate::warehouse::{LoadReport, RunRow, Standing};
+use crate::warehouse::LoadReport;
 
+use super::bar::Examples;
 use super::units::{grouped, rounded, size, span};
 
 /// Prints a result. A reader that has gone away is no error: it has seen what it wanted.
@@ -78,6 +79,9 @@ pub struct FetchReport {
     /// What is not home and was left alone, by kind; where there was nothing else.
     #[serde(skip)]
     pub left_alone: Vec<(String, u64)>,
+    /// Of each kind of failure one that met it, and its cause.
+    #[serde(skip)]
+    pub examples: Examples,
 }
 
 /// What failed for good and is left alone, behind a count of something else; nothing where there is none.
@@ -114,7 +118,14 @@ impl FetchReport {
             seconds: rounded(seconds),
             images_per_second: rounded(home / seconds.max(0.001)),
             left_alone: Vec::new(),
+            examples: Examples::new(),
         }
+    }
+
+    /// The same, with an example of each kind of failure.
+    #[must_use]
+    pub fn with_examples(self, examples: Examples) -> Self {
+        Self { examples, ..self }
     }
 
     /// The same, naming what was left alone.
@@ -150,6 +161,9 @@ impl FetchReport {
             let kinds: Vec<_> =
                 self.failures.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count))).collect();
             row(&mut text, "failed", self.failed, &kinds.join(", "));
+            for (kind, example) in &self.examples {
+                text.push_str(&format!("    {kind}, such as {}\n", shown(example)));
+            }
         }
         let each = match self.connections {
             0 => String::new(),
@@ -164,124 +178,6 @@ impl FetchReport {
 pub(super) fn row(text: &mut String, name: &str, count: u64, note: &str) {
     text.push_str(format!("  {name:<10}{:>12}   {note}", grouped(count)).trim_end());
     text.push('\n');
-}
-
-/// A run under way, as `status --json` shows it.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs, reason = "each field is what its name says")]
-pub struct Running {
-    pub run_id: String,
-    pub pid: Option<i64>,
-    pub started_at: Option<String>,
-    pub fetched: u64,
-    pub reused: u64,
-    pub failed: u64,
-    pub pending: u64,
-    pub images_per_second: f64,
-    pub eta_seconds: Option<f64>,
-    /// GUIDs whose story is over.
-    #[serde(skip)]
-    pub done: u64,
-}
-
-impl Running {
-    /// Takes what the run last said of itself.
-    #[must_use]
-    pub fn new(run: &RunRow) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "a rate, not a count")]
-        let (done, left) = (run.done() as f64, run.pending.saturating_sub(run.done()) as f64);
-        let rate = if run.seconds > 0.0 { done / run.seconds } else { 0.0 };
-        Self {
-            run_id: run.run_id.clone(),
-            pid: run.pid,
-            started_at: run.started_at.clone(),
-            fetched: run.fetched,
-            reused: run.reused,
-            failed: run.failed,
-            pending: run.pending,
-            images_per_second: rounded(rate),
-            eta_seconds: (rate > 0.0).then(|| rounded(left / rate)),
-            done: run.done(),
-        }
-    }
-}
-
-/// Where a warehouse stands, in the shape of the contract.
-#[derive(Debug, Serialize)]
-#[allow(missing_docs, reason = "each field is what its name says")]
-pub struct StatusReport {
-    pub total: u64,
-    pub done: u64,
-    pub pending: u64,
-    pub failed_permanent: u64,
-    pub running: Option<Running>,
-    pub last_runs: Vec<RunRow>,
-    pub failures: serde_json::Map<String, serde_json::Value>,
-}
-
-impl StatusReport {
-    /// Puts it together; `running` is the run that is under way.
-    #[must_use]
-    pub fn new(standing: Standing, running: Option<Running>, last_runs: Vec<RunRow>) -> Self {
-        Self {
-            total: standing.total,
-            done: standing.total.saturating_sub(standing.pending),
-            pending: standing.pending,
-            failed_permanent: standing.failed_permanent,
-            running,
-            last_runs,
-            failures: standing.failures.into_iter().map(|(kind, count)| (kind, count.into())).collect(),
-        }
-    }
-
-    /// For people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut text =
-            format!("{} images, {} done, {} pending", grouped(self.total), grouped(self.done), grouped(self.pending));
-        if self.failed_permanent > 0 {
-            text.push_str(&format!(", {} of them failed for good", grouped(self.failed_permanent)));
-        }
-        text.push('\n');
-        if let Some(run) = &self.running {
-            let left = run.eta_seconds.map(|eta| format!(", {} left", span(eta))).unwrap_or_default();
-            let (of, rate) = (grouped(run.pending), run.images_per_second.round());
-            let pid = run.pid.unwrap_or_default();
-            text.push_str(&format!(
-                "running: {} of {of}, {rate} images/s{left} (run {}, process {pid})\n",
-                grouped(run.done),
-                run.run_id
-            ));
-        }
-        if !self.failures.is_empty() {
-            let kinds: Vec<_> = self.failures.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-            text.push_str(&format!("failed: {}\n", kinds.join(", ")));
-        }
-        if !self.last_runs.is_empty() {
-            text.push_str("last runs:\n");
-        }
-        for run in &self.last_runs {
-            let started = run.started_at.as_deref().unwrap_or("?");
-            let started = started.get(..19).unwrap_or(started).replace('T', " ");
-            let counts = [
-                (run.fetched, "fetched"),
-                (run.reused, "reused"),
-                (run.unchanged, "unchanged"),
-                (run.failed, "failed"),
-            ];
-            let counts: Vec<_> = counts
-                .iter()
-                .filter(|(count, _)| *count > 0)
-                .map(|(count, word)| format!("{} {word}", grouped(*count)))
-                .collect();
-            let gone = (run.status == "running" && !run.lives).then_some("its process is gone");
-            let error = run.error.as_deref().or(gone).map(|error| format!(": {error}")).unwrap_or_default();
-            let line = format!("  {started}  {:<11} {} in {}{error}", run.status, counts.join(", "), span(run.seconds));
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
-    }
 }
 
 /// What `load` did.

@@ -54,15 +54,32 @@ impl Warehouse {
 const NOT_OF_THE_STATEMENT: [&str; 5] =
     ["IO Error", "Out of Memory Error", "INTERNAL Error", "FATAL Error", "INTERRUPT Error"];
 
+/// What DuckDB adds to its errors: dozens of functions that were not meant, and extensions that cannot be loaded here.
+const BESIDE_THE_POINT: [&str; 3] = [" You might need to add", " Candidate functions:", " Please try installing"];
+
+/// The point of DuckDB's message about a condition, and the way out of it.
+fn point(words: &str) -> (String, &'static str) {
+    let words = plain(words);
+    let end = BESIDE_THE_POINT.iter().filter_map(|more| words.find(more)).min().unwrap_or(words.len());
+    let zoned = "without a time zone it works, in UTC: now()::TIMESTAMP - INTERVAL 7 DAY, now()::TIMESTAMP::DATE for today, \
+                 a_column::TIMESTAMP";
+    if words.contains("icu extension") || words.contains("'icu:") {
+        let what = words.split('"').nth(1).filter(|_| words.starts_with("Catalog Error")).unwrap_or("a function of it");
+        return (format!("{what} needs the extension icu, which is not built in"), zoned);
+    }
+    let point = &words[..end];
+    let way_out = if point.contains("TIMESTAMP WITH TIME ZONE") { zoned } else { "look at the SQL of --where" };
+    (point.to_owned(), way_out)
+}
+
 impl Window<'_> {
     /// What went wrong in a query; one that could be understood but for the condition is a wrong command line.
     pub(super) fn blame(&self, operation: &str, condition: Option<&Condition>, cause: &duckdb::Error) -> Error {
-        let error = self.error(operation, cause);
         let words = cause.to_string();
-        if condition.is_some() && !NOT_OF_THE_STATEMENT.iter().any(|other| words.starts_with(other)) {
-            error.with_code(ExitCode::Usage).with_way_out("look at the SQL of --where")
-        } else {
-            error
+        if condition.is_none() || NOT_OF_THE_STATEMENT.iter().any(|other| words.starts_with(other)) {
+            return self.error(operation, cause);
         }
+        let (point, way_out) = point(&words);
+        Error::new(operation, "--where", point).with_code(ExitCode::Usage).with_way_out(way_out)
     }
 }

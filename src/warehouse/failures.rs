@@ -1,14 +1,15 @@
 //! The table of what stands failed: at most one row for each GUID; a later success takes it away. toller makes it where it
 //! is missing, without keys or indexes, as the runs' table.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use duckdb::params;
+use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 use super::tables::OwnTable;
-use super::{Failed, Selection, Shape, Window, micros};
+use super::{Failed, Selection, Shape, Warehouse, Window, micros, plain};
 
 /// Its columns; `{id_type}` is the type of the ids.
 const COLUMNS: [(&str, &str); 9] = [
@@ -23,7 +24,84 @@ const COLUMNS: [(&str, &str); 9] = [
     ("failed_at", "TIMESTAMP"),
 ];
 
+/// One of them, as `status --failures` lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "each field is the column of that name")]
+pub struct FailureRow {
+    pub guid: String,
+    pub kind: String,
+    pub http_status: Option<i64>,
+    pub message: Option<String>,
+    pub url: Option<String>,
+    pub attempts: u64,
+    pub permanent: bool,
+    pub failed_at: Option<String>,
+    pub run_id: Option<String>,
+}
+
+/// So many are read at once.
+const SOME: u64 = 10_000;
+
+impl Warehouse {
+    /// Gives what stands failed, the latest first, of one kind or of all, some at a time. It is copied in one short window,
+    /// and read when the warehouse is closed again.
+    ///
+    /// # Errors
+    /// The warehouse cannot be read, and those of `some`.
+    pub fn failures(
+        &self,
+        patience: Duration,
+        kind: Option<&str>,
+        most: u64,
+        mut some: impl FnMut(&[FailureRow]) -> Result<()>,
+    ) -> Result<u64> {
+        let listed = self.read(patience, |window| window.copy_failures(kind, most))?;
+        let fault = |cause: duckdb::Error| Error::new("read failures", "memory", plain(&cause.to_string()));
+        for first in (0..listed).step_by(usize::try_from(SOME).unwrap_or(usize::MAX)) {
+            let rows = || -> duckdb::Result<Vec<FailureRow>> {
+                let sql = "SELECT * EXCLUDE place FROM temp.main.listed WHERE place > ? AND place <= ? ORDER BY place";
+                self.connection.prepare(sql)?.query_map([first, first + SOME], failure_row)?.collect()
+            };
+            some(&rows().map_err(fault)?)?;
+        }
+        Ok(listed)
+    }
+}
+
+/// A row as it is copied.
+fn failure_row(row: &duckdb::Row<'_>) -> duckdb::Result<FailureRow> {
+    Ok(FailureRow {
+        guid: row.get(0)?,
+        kind: row.get(1)?,
+        http_status: row.get(2)?,
+        message: row.get(3)?,
+        url: row.get(4)?,
+        attempts: row.get::<_, Option<i64>>(5)?.unwrap_or_default().unsigned_abs(),
+        permanent: row.get(6)?,
+        failed_at: row.get(7)?,
+        run_id: row.get(8)?,
+    })
+}
+
 impl Window<'_> {
+    /// Copies what stands failed into memory, which spills to disk when there is much of it; gives the number.
+    fn copy_failures(&self, kind: Option<&str>, most: u64) -> Result<u64> {
+        let shape = self.shape()?;
+        if !self.has_own_failures(&shape)? {
+            return Ok(0);
+        }
+        let copy = format!(
+            "CREATE OR REPLACE TEMP TABLE listed AS SELECT source_image_id::VARCHAR AS guid, coalesce(kind::VARCHAR, '') AS kind, \
+             http_status::BIGINT AS http_status, message::VARCHAR AS message, url::VARCHAR AS url, attempts::BIGINT AS attempts, \
+             coalesce(permanent, false) AS permanent, strftime(failed_at, '%Y-%m-%dT%H:%M:%SZ') AS failed_at, run_id::VARCHAR AS run_id, \
+             row_number() OVER (ORDER BY failed_at DESC, guid) AS place FROM {} WHERE kind = coalesce(?, kind) QUALIFY place <= {}",
+            self.quoted(&self.tables.failure),
+            most.min(i64::MAX.unsigned_abs()),
+        );
+        let copied = self.with_room(|| self.connection.execute(&copy, params![kind]));
+        copied.map(|count| count as u64).map_err(|cause| self.error("read failures", &cause))
+    }
+
     fn failures(&self) -> OwnTable<'_> {
         OwnTable { name: &self.tables.failure, columns: &COLUMNS, option: "--failure-table" }
     }

@@ -89,24 +89,24 @@ impl Window<'_> {
         if columns.is_empty() {
             return Err(self.no_table()?);
         }
-        let missing = |column: &str, option: &str| {
-            let names: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
-            self.fault(format!("no column {column} in {}", tables.table))
-                .with_way_out(format!("its columns are {}; name one with {option}", names.join(", ")))
+        let updated = tables.updated_named.then_some((&tables.updated, "--updated-column"));
+        let named = [(&tables.id, "--id-column"), (&tables.done, "--done-column")].into_iter().chain(updated);
+        let missing: Vec<_> = named.filter(|(column, _)| type_of(&columns, column).is_none()).collect();
+        let (Some(id_type), Some(done_type), []) =
+            (type_of(&columns, &tables.id), type_of(&columns, &tables.done), &missing[..])
+        else {
+            return Err(self.no_columns(&columns, &missing));
         };
-        let id_type = type_of(&columns, &tables.id).ok_or_else(|| missing(&tables.id, "--id-column"))?;
         if !ID_TYPES.contains(&id_type) {
             return Err(
                 self.fault(format!("column {} is {id_type}; it must be VARCHAR, UUID or an integer", tables.id))
             );
         }
-        match type_of(&columns, &tables.done).ok_or_else(|| missing(&tables.done, "--done-column"))? {
-            "BOOLEAN" => {}
-            other => return Err(self.fault(format!("column {} is {other}; it must be BOOLEAN", tables.done))),
+        if done_type != "BOOLEAN" {
+            return Err(self.fault(format!("column {} is {done_type}; it must be BOOLEAN", tables.done)));
         }
         let updated_type = type_of(&columns, &tables.updated);
         match updated_type {
-            None if tables.updated_named => return Err(missing(&tables.updated, "--updated-column")),
             Some(kind) if !kind.starts_with("TIMESTAMP") => {
                 return Err(self.fault(format!("column {} is {kind}; it must be TIMESTAMP", tables.updated)));
             }
@@ -136,6 +136,19 @@ impl Window<'_> {
             row,
             numbered,
         })
+    }
+
+    /// All that the table lacks, and what it has instead.
+    fn no_columns(&self, columns: &[Column], missing: &[(&String, &str)]) -> Error {
+        let lacking: Vec<_> = missing.iter().map(|(column, _)| column.as_str()).collect();
+        let options: Vec<_> = missing.iter().map(|(_, option)| *option).collect();
+        let there: Vec<_> = columns.iter().map(|column| column.name.as_str()).collect();
+        let (column, one) = if missing.len() == 1 { ("column", "one") } else { ("columns", "others") };
+        self.fault(format!("no {column} {} in {}", lacking.join(", "), self.tables.table)).with_way_out(format!(
+            "its columns are {}; name {one} with {}",
+            there.join(", "),
+            options.join(", ")
+        ))
     }
 
     /// A view looks like a table and cannot be updated. DuckDB numbers the rows of tables only; its list of views, which

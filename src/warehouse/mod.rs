@@ -8,6 +8,7 @@ mod condition;
 mod failures;
 mod files;
 mod images;
+mod last;
 mod load;
 mod merge;
 mod patience;
@@ -26,14 +27,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use duckdb::{Config, Connection};
 
-use crate::error::{Error, ExitCode, Result};
+use crate::error::{Error, Result};
 use crate::machine;
 
 pub use claims::{Claim, Claims};
 pub use condition::Condition;
+pub use failures::FailureRow;
 pub use images::{Shape, Standing};
 pub use load::{HasHeader, LoadReport, Source, load};
 pub use merge::Merged;
+pub use patience::Locked;
 pub use pending::{Failed, PendingRef, PendingRow, Repeats, Selection, UrlSource};
 pub use place::{may_be_warehouse, must_be_warehouse};
 pub use report::{Choice, Course, Example, FailedKind, Files, Findings, Picture, SameBodies, SameBody, Share, Step};
@@ -92,6 +95,8 @@ pub struct Warehouse {
     catalogue: OnceCell<String>,
     /// What DuckDB may use now, in bytes.
     memory: Cell<u64>,
+    /// What the tables are called, where nobody says so and the last run does.
+    found: OnceCell<Tables>,
 }
 
 /// The warehouse while it is open.
@@ -112,8 +117,8 @@ pub struct Window<'w> {
 pub enum Opened<'w> {
     /// It is open.
     Window(Window<'w>),
-    /// Another program has it; the error says who, and has exit code 75.
-    Locked(Error),
+    /// Another program has it.
+    Locked(Locked),
 }
 
 impl Warehouse {
@@ -137,7 +142,15 @@ impl Warehouse {
         };
         let connection =
             start().map_err(|cause: duckdb::Error| Error::new("start DuckDB", "memory", plain(&cause.to_string())))?;
-        Ok(Self { file, tables, connection, home, catalogue: OnceCell::new(), memory: Cell::new(memory) })
+        Ok(Self {
+            file,
+            tables,
+            connection,
+            home,
+            catalogue: OnceCell::new(),
+            memory: Cell::new(memory),
+            found: OnceCell::new(),
+        })
     }
 
     /// Changes how many threads DuckDB gets.
@@ -173,7 +186,7 @@ impl Warehouse {
                     connection: &self.connection,
                     home: &self.home,
                     catalogue,
-                    tables: &self.tables,
+                    tables: self.found.get().unwrap_or(&self.tables),
                     file: &self.file,
                     memory: &self.memory,
                     opened,
@@ -206,7 +219,7 @@ impl Warehouse {
         Ok(catalogue)
     }
 
-    /// Opens it, trying again for `patience` while another program has it. `None` when `stop` says so.
+    /// Opens it, trying again for `patience` while another program has it. `None` when `stop`, which is told who, says so.
     ///
     /// # Errors
     /// As [`Warehouse::open`]; and exit code 75 when the patience is over.
@@ -214,17 +227,30 @@ impl Warehouse {
         &self,
         access: Access,
         patience: Duration,
-        stop: &dyn Fn() -> bool,
+        stop: &mut dyn FnMut(&Locked) -> bool,
     ) -> Result<Option<Window<'_>>> {
         patience::patiently(patience, stop, || self.open(access))
     }
 
-    /// Opens the warehouse for reading and gives what `read` takes from it.
+    /// The table whose name the last run gave.
+    #[must_use]
+    pub fn found_table(&self) -> Option<&Name> {
+        self.found.get().map(|tables| &tables.table)
+    }
+
+    /// Opens the warehouse for reading and gives what `read` takes from it; where nobody named a table, that of the last
+    /// run does if the usual one is not there.
     ///
     /// # Errors
     /// As [`Warehouse::open_within`], and those of `read`.
     pub fn read<T>(&self, patience: Duration, read: impl FnOnce(&Window<'_>) -> Result<T>) -> Result<T> {
-        self.with(Access::Read, patience, read)
+        self.with(Access::Read, patience, |window| {
+            let found = if self.found.get().is_none() { window.tables_of_last_run()? } else { None };
+            match found {
+                Some(tables) => read(&Window { tables: self.found.get_or_init(|| tables), closed: true, ..*window }),
+                None => read(window),
+            }
+        })
     }
 
     /// Opens the warehouse for writing and gives what `write` makes of it.
@@ -236,7 +262,9 @@ impl Warehouse {
     }
 
     fn with<T>(&self, access: Access, patience: Duration, work: impl FnOnce(&Window<'_>) -> Result<T>) -> Result<T> {
-        let Some(window) = self.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
+        let Some(window) = self.open_within(access, patience, &mut |_| false)? else {
+            unreachable!("nothing stops it")
+        };
         let value = work(&window)?;
         window.close()?;
         Ok(value)
@@ -251,21 +279,10 @@ impl Warehouse {
 
     fn not_opened(&self, cause: &duckdb::Error) -> Result<Opened<'_>> {
         let words = cause.to_string();
-        let error = |cause: &str| Error::new("open warehouse", self.file.display(), cause);
-        // DuckDB has no code for it: "Could not set lock on file ...: Conflicting lock is held in PROGRAM (PID 1)".
-        if words.contains("Could not set lock on file") {
-            let holder =
-                words.split("held in ").nth(1).and_then(|rest| rest.split_once(" by user").or(rest.split_once(". ")));
-            let cause = match holder {
-                Some((holder, _)) => format!("locked by {holder}"),
-                None => "locked by another program".into(),
-            };
-            let busy = error(&cause).with_code(ExitCode::Busy);
-            return Ok(Opened::Locked(
-                busy.with_way_out("run again when it has ended, or wait longer with --lock-wait"),
-            ));
+        match Locked::told(&words, &self.file) {
+            Some(locked) => Ok(Opened::Locked(locked)),
+            None => Err(Error::new("open warehouse", self.file.display(), plain(&words))),
         }
-        Err(error(&plain(&words)))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::manifest::{RunManifest, is_dead};
 use crate::tally::Tally;
 
-use super::tables::{Name, text, type_of};
+use super::tables::{Name, type_of};
 use super::{Window, micros};
 
 /// Its columns, as a table is made of them. No keys and no indexes: DuckDB has had replay bugs with those after a kill, and
@@ -19,7 +19,7 @@ use super::{Window, micros};
 ///
 /// `{text}` is VARCHAR without compression: so few strings gain nothing by it, and to build a dictionary for each of these
 /// columns takes DuckDB 10 ms at the end of a run.
-const COLUMNS: [(&str, &str); 24] = [
+const COLUMNS: [(&str, &str); 25] = [
     ("run_id", "{text} NOT NULL"),
     ("started_at", "TIMESTAMP NOT NULL"),
     ("updated_at", "TIMESTAMP"),
@@ -44,6 +44,7 @@ const COLUMNS: [(&str, &str); 24] = [
     ("expect", "{text}"),      // what counted as a good body
     ("image_table", "{text}"), // which table of images it was for
     ("unchanged", "BIGINT"),   // asked for again, and still the same
+    ("tables", "{text}"),      // what its tables and columns were called, as JSON
 ];
 /// So many of them an older toller knew too: what lacks one of these is another program's table. The rest are added.
 const ALWAYS: usize = 21;
@@ -102,6 +103,9 @@ pub struct RunRow {
     /// Which table of images it was for; likewise.
     #[serde(skip)]
     pub image_table: Option<String>,
+    /// What its tables and columns were called; likewise.
+    #[serde(skip)]
+    pub tables: Option<String>,
     /// Seconds from its start to its last news.
     #[serde(skip)]
     pub seconds: f64,
@@ -166,7 +170,7 @@ impl Window<'_> {
         let dead = self.dead_runs(&manifest, run, dest.as_deref().filter(|_| holds_lock), now)?;
         let insert = format!(
             "INSERT INTO {manifest} ({}) VALUES (?, make_timestamp(?), make_timestamp(?), NULL, 'running', ?, 0, 0, 0, 0, 0, 0, \
-             ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, 0)",
+             ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?, 0, ?)",
             all_names()
         );
         self.transaction("open run", || {
@@ -188,6 +192,7 @@ impl Window<'_> {
                     env!("CARGO_PKG_VERSION"),
                     run.expect,
                     self.tables.table.canonical(),
+                    self.tables.to_row(),
                 ],
             )
         })?;
@@ -294,7 +299,7 @@ impl Window<'_> {
         self.runs_where("true", most)
     }
 
-    fn runs_where(&self, condition: &str, most: usize) -> Result<Vec<RunRow>> {
+    pub(super) fn runs_where(&self, condition: &str, most: usize) -> Result<Vec<RunRow>> {
         let Some(manifest) = self.readable_manifest()? else { return Ok(Vec::new()) };
         let lacking = self.lacking(&manifest, &names(&COLUMNS[ALWAYS..]))?;
         let later = COLUMNS[ALWAYS..].iter().map(|(column, declared)| match lacking.contains(column) {
@@ -326,26 +331,6 @@ impl Window<'_> {
         query().map_err(|cause| self.error("read runs", &cause))
     }
 
-    /// The latest run of this table of images that had a destination.
-    ///
-    /// Runs of an older toller do not say which table they were for. They count only where none says it: among
-    /// several tables nobody knows whose they were, and a wrong folder is worse than none.
-    ///
-    /// # Errors
-    /// The warehouse cannot be read.
-    pub fn last_destination(&self) -> Result<Option<RunRow>> {
-        let Some(manifest) = self.readable_manifest()? else { return Ok(None) };
-        let mut condition = String::from("dest IS NOT NULL");
-        if self.lacking(&manifest, &names(&COLUMNS[ALWAYS..]))?.is_empty() {
-            condition += &format!(
-                " AND coalesce(lower(image_table) = lower({}), NOT EXISTS (FROM {} WHERE dest IS NOT NULL AND image_table IS NOT NULL))",
-                text(&self.tables.table.canonical()),
-                self.quoted(&manifest),
-            );
-        }
-        Ok(self.runs_where(&condition, 1)?.into_iter().next())
-    }
-
     /// How many runs were recorded.
     ///
     /// # Errors
@@ -357,7 +342,8 @@ impl Window<'_> {
         count.map(i64::unsigned_abs).map_err(|cause| self.error("read runs", &cause))
     }
 
-    fn readable_manifest(&self) -> Result<Option<super::Name>> {
+    /// The table of runs, where there is one of toller's.
+    pub(super) fn readable_manifest(&self) -> Result<Option<super::Name>> {
         for name in [self.tables.manifest.clone(), self.tables.manifest.prefixed("toller_")] {
             if !self.columns(&name)?.is_empty() && self.lacking(&name, &names(&COLUMNS[..ALWAYS]))?.is_empty() {
                 return Ok(Some(name));
@@ -397,8 +383,9 @@ fn run_row(row: &duckdb::Row<'_>) -> duckdb::Result<RunRow> {
         expect: row.get(21)?,
         image_table: row.get(22)?,
         unchanged: count(23)?,
-        seconds: row.get(24)?,
-        silent_for: row.get(25)?,
+        tables: row.get(24)?,
+        seconds: row.get(25)?,
+        silent_for: row.get(26)?,
         lives: false,
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Names are quoted as identifiers, never pasted.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 use super::{Shape, Window};
@@ -65,6 +67,7 @@ pub fn text(text: &str) -> String {
 
 /// What the tables and columns are called in this warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is something that was said or not")]
 pub struct Tables {
     /// The user's table.
     pub table: Name,
@@ -86,6 +89,50 @@ pub struct Tables {
     pub file: Name,
     /// What is home is written down there.
     pub keep_files: bool,
+    /// The user named none of them, so that those of the last run count where the usual table is not there.
+    pub as_last_run: bool,
+}
+
+/// The names as a run's row keeps them, by the options that give them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Names {
+    table: String,
+    id_column: String,
+    done_column: String,
+    updated_column: Option<String>,
+    failure_table: String,
+    file_table: String,
+}
+
+impl Tables {
+    /// The names for a run's row, as JSON.
+    pub(super) fn to_row(&self) -> String {
+        let names = Names {
+            table: self.table.to_string(),
+            id_column: self.id.clone(),
+            done_column: self.done.clone(),
+            updated_column: self.updated_named.then(|| self.updated.clone()),
+            failure_table: self.failure.to_string(),
+            file_table: self.file.to_string(),
+        };
+        // Our own shape holds nothing that JSON cannot say.
+        serde_json::to_string(&names).unwrap_or_default()
+    }
+
+    /// The same with the names in a run's row, where it has any.
+    pub(super) fn like_row(&self, row: &str) -> Option<Self> {
+        let names: Names = serde_json::from_str(row).ok()?;
+        Some(Self {
+            table: Name::parse(&names.table),
+            id: names.id_column,
+            done: names.done_column,
+            updated_named: names.updated_column.is_some(),
+            updated: names.updated_column.unwrap_or_else(|| self.updated.clone()),
+            failure: Name::parse(&names.failure_table),
+            file: Name::parse(&names.file_table),
+            ..self.clone()
+        })
+    }
 }
 
 /// A table that toller makes for itself beside the user's, about the same ids; they are its first column.

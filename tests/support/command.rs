@@ -73,6 +73,16 @@ impl Cmd {
         self
     }
 
+    /// The same command on a terminal of so many columns. Both its streams are stdout then, and what is said to it is typed.
+    pub fn on_terminal(self, columns: u16) -> Self {
+        let words = [&self.program].into_iter().chain(&self.args).map(|word| quoted(&word.to_string_lossy()));
+        let line = words.collect::<Vec<_>>().join(" ");
+        let line = format!("stty rows 20 cols {columns}; exec {line}");
+        Self { program: "script".into(), args: vec!["-qefc".into(), line.into(), "/dev/null".into()], ..self }
+            .env("SHELL", "/bin/sh")
+            .env("TERM", "xterm")
+    }
+
     pub fn run(self) -> Out {
         self.spawn().wait()
     }
@@ -267,6 +277,11 @@ impl Running {
     pub fn wait_for_stderr(&self, what: &str) {
         let found = self.stderr.wait_for(|text| text.contains(what));
         assert!(found, "stderr never said {what:?}\n{}", self.report());
+    }
+
+    pub fn wait_for_stderr_times(&self, what: &str, times: usize) {
+        let found = self.stderr.wait_for(|text| text.matches(what).count() >= times);
+        assert!(found, "stderr never said {what:?} {times} times\n{}", self.report());
     }
 
     fn report(&self) -> String {

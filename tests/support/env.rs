@@ -14,6 +14,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+/// The binary that is tested: the one built with the tests, or the one that `TOLLER_TEST_BINARY` names, such as another
+/// processor's on a machine that can run it.
+pub fn binary() -> &'static Path {
+    static NAMED: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let named = NAMED.get_or_init(|| {
+        let named = std::env::var_os("TOLLER_TEST_BINARY")?;
+        Some(Path::new(&named).canonicalize().expect("TOLLER_TEST_BINARY is a file"))
+    });
+    named.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_toller")))
+}
+
 pub struct Env {
     folder: PathBuf,
 }
@@ -125,7 +136,7 @@ impl Env {
 
     /// `toller ARGS…`
     pub fn toller<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Cmd {
-        Cmd::new(env!("CARGO_BIN_EXE_toller"), &self.folder).args(args)
+        Cmd::new(binary(), &self.folder).args(args)
     }
 
     /// `toller fetch` of this warehouse from that origin.

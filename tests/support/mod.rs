@@ -13,7 +13,7 @@ pub mod wire;
 
 pub use certs::{Tls, client_pem};
 pub use command::{Cmd, Out, Running};
-pub use env::{Env, OldDuckDb, duckdbs, eventually};
+pub use env::{Env, OldDuckDb, binary, duckdbs, eventually};
 pub use origin::{Origin, PATIENCE};
 pub use pictures::{guid, guids, image_for, small_image_for};
 pub use proxy::Proxy;

@@ -22,8 +22,15 @@ use crate::warehouse::{Name, RunRow, Tables};
 
 pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed, style};
 use urls::extension;
-pub use values::age;
+pub use values::{age, interval};
 use values::{time_or_none, whole};
+
+/// What everything is called where nobody says otherwise.
+const TABLE: &str = "dim_image";
+const ID_COLUMN: &str = "source_image_id";
+const DONE_COLUMN: &str = "thumb_downloaded";
+const FAILURE_TABLE: &str = "thumb_failure";
+const FILE_TABLE: &str = "thumb_file";
 
 /// The warehouse and the names in it.
 #[derive(Debug, Args)]
@@ -35,13 +42,13 @@ pub struct WarehouseArgs {
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub lock_wait: String,
     /// The table of images; schema.table is split at the dot
-    #[arg(long, value_name = "NAME", default_value = "dim_image")]
+    #[arg(long, value_name = "NAME", default_value = TABLE)]
     pub table: String,
     /// Its column of GUIDs
-    #[arg(long, value_name = "NAME", default_value = "source_image_id")]
+    #[arg(long, value_name = "NAME", default_value = ID_COLUMN)]
     pub id_column: String,
     /// Its column that says whether the thumbnail is home
-    #[arg(long, value_name = "NAME", default_value = "thumb_downloaded")]
+    #[arg(long, value_name = "NAME", default_value = DONE_COLUMN)]
     pub done_column: String,
     /// Its column that says when that changed [default: updated_at, where there is one]
     #[arg(long, value_name = "NAME")]
@@ -50,10 +57,10 @@ pub struct WarehouseArgs {
     #[arg(long, value_name = "NAME")]
     pub manifest_table: Option<String>,
     /// The table of what stands failed
-    #[arg(long, value_name = "NAME", default_value = "thumb_failure")]
+    #[arg(long, value_name = "NAME", default_value = FAILURE_TABLE)]
     pub failure_table: String,
     /// The table of what is home
-    #[arg(long, value_name = "NAME", default_value = "thumb_file")]
+    #[arg(long, value_name = "NAME", default_value = FILE_TABLE)]
     pub file_table: String,
 }
 
@@ -80,6 +87,9 @@ impl WarehouseConfig {
         if parts.chain(columns.map(String::as_str)).any(str::is_empty) {
             return Err(Error::usage("a table or a column", "its name, or a part of it, is empty"));
         }
+        let names = [&args.table, &args.id_column, &args.done_column, &args.failure_table, &args.file_table];
+        let usual = names.into_iter().eq([TABLE, ID_COLUMN, DONE_COLUMN, FAILURE_TABLE, FILE_TABLE]);
+        let as_last_run = usual && args.updated_column.is_none() && args.manifest_table.is_none();
         let tables = Tables {
             table: Name::parse(&args.table),
             id: args.id_column,
@@ -91,6 +101,7 @@ impl WarehouseConfig {
             failure: Name::parse(&args.failure_table),
             file: Name::parse(&args.file_table),
             keep_files: true,
+            as_last_run,
         };
         let own = [&tables.table, &tables.manifest, &tables.failure, &tables.file];
         if BTreeSet::from(own.map(|name| name.canonical().to_lowercase())).len() < own.len() {

@@ -145,6 +145,8 @@ pub enum ProgressArg {
     Bar,
     /// A line every 10 seconds
     Lines,
+    /// An object a line, for programs
+    Json,
     /// Nothing
     None,
 }
@@ -356,6 +358,7 @@ pub fn style(progress: ProgressArg, quiet: bool) -> Style {
     match progress {
         _ if quiet => Style::None,
         ProgressArg::None => Style::None,
+        ProgressArg::Json => Style::Json,
         ProgressArg::Auto | ProgressArg::Bar if terminal => Style::Bar,
         ProgressArg::Auto | ProgressArg::Bar | ProgressArg::Lines => Style::Lines,
     }

@@ -41,6 +41,10 @@ fn template(url: &str, warnings: &mut Vec<String>) -> Result<UrlTemplate> {
         error(format!("it must contain {PLACEHOLDER}"))
             .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'")
     })?;
+    if !url.split(['/', '{']).next().is_some_and(|scheme| scheme.ends_with(':')) {
+        return Err(error("it has no scheme".into())
+            .with_way_out(format!("perhaps: --url 'https://{}'", shown.trim_start_matches('/'))));
+    }
     let sample = |name: &str| {
         let guid = Guid::new(name.into()).map_err(|(_, cause)| error(cause.into()))?;
         parse_url(&template.url(&guid)).map_err(|failure| error(failure.message))

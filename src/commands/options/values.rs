@@ -31,6 +31,14 @@ pub(super) fn time_or_none(option: &str, text: &str) -> Result<Duration> {
     within(option, text, Duration::ZERO..=366 * DAY, "0 to 366d")
 }
 
+/// The time between two looks.
+///
+/// # Errors
+/// It is no time, or too short a one.
+pub fn interval(option: &str, text: &str) -> Result<Duration> {
+    within(option, text, Duration::from_millis(100)..=366 * DAY, "100ms to 366d")
+}
+
 /// How long ago something was.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use clap::Args;
 use crate::error::{Error, ExitCode, Result};
 use crate::manifest::new_run_id;
 use crate::outcome::{How, Id, Outcome, Saved};
-use crate::run::Watch;
+use crate::run::{Moment, Watch};
 use crate::store::{self, Share, Store};
 use crate::tally::Tally;
 use crate::terminal::{self, Progress, Style, VerifyReport, grouped};
@@ -222,7 +222,9 @@ impl Check<'_> {
         let seen = &*seen;
         look_at(&self.judge, claims, facts, seen, meanwhile, &mut || {
             let (reused, bytes) = (seen.claims.load(Ordering::Relaxed), seen.bytes.load(Ordering::Relaxed));
-            progress.tick(&Tally { reused, bytes, ..Tally::default() }, Some(*all));
+            let tally = &Tally { reused, bytes, ..Tally::default() };
+            let expected = Some(*all);
+            progress.tick(&Moment { tally, expected, retries: 0, in_flight: 0, wait: None, stopping: false });
         })
     }
 

@@ -153,7 +153,9 @@ pub fn load(
         super::must_be_warehouse(file)?;
         (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Write)
     };
-    let Some(window) = warehouse.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
+    let Some(window) = warehouse.open_within(access, patience, &mut |_| false)? else {
+        unreachable!("nothing stops it")
+    };
     let mut report = LoadReport { made, ..LoadReport::default() };
     // Asked before it begins, because asking for a table that is not there ends a transaction.
     let mut exists = !window.columns(&tables.table)?.is_empty();
