@@ -47,8 +47,11 @@ put 644 scripts/packaging/systemd/toller@.service usr/lib/systemd/system/toller@
 put 644 scripts/packaging/systemd/toller@.timer usr/lib/systemd/system/toller@.timer
 put 644 scripts/packaging/systemd/toller.conf usr/lib/sysusers.d/toller.conf
 put 644 "$from/README.md" usr/share/doc/toller/README.md
+for page in "$from"/docs/*; do
+    put 644 "$page" "usr/share/doc/toller/docs/$(basename "$page")"
+done
 put 644 scripts/packaging/systemd/NAME.env usr/share/doc/toller/examples/NAME.env
-for script in scripts/examples/*.sh; do
+for script in scripts/examples/*; do
     put 755 "$script" "usr/share/doc/toller/examples/$(basename "$script")"
 done
 put 644 scripts/packaging/debian/lintian-overrides usr/share/lintian/overrides/toller

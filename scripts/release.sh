@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# release.sh [DIR]: makes DIR/toller-VERSION-TRIPLE.tar.gz: binary, man page, completions, README, licences, SHA256SUMS.
+# release.sh [DIR]: makes DIR/toller-VERSION-TRIPLE.tar.gz: binary, man page, completions, README, docs, licences, SHA256SUMS.
 #
 # The same source, compiler and dependencies give the same bytes, wherever they are built: no path and no time
 # of the building machine is in them. Its flags are not those of a plain build, and two builds that take turns
@@ -67,7 +67,7 @@ read -ra runner <<<"${!runner-}"
 env -i PATH="$PATH" "${runner[@]}" "$docs" "$stage/docs" "$date"
 cp "$stage/docs/toller.1" "$tree/"
 cp "$stage/docs/toller.bash" "$stage/docs/_toller" "$stage/docs/toller.fish" "$tree/completions/"
-cp README.md LICENSE-MIT LICENSE-APACHE "$tree/"
+cp -r README.md docs LICENSE-MIT LICENSE-APACHE "$tree/"
 scripts/packaging/third-party.sh >"$tree/THIRD-PARTY.txt"
 
 if readelf -dW "$tree/toller" | grep -F '(NEEDED)' >&2; then

@@ -16,6 +16,7 @@ mod conditions;
 mod destination;
 mod digests;
 mod disk;
+mod documents;
 mod durability;
 mod facts;
 mod faults;

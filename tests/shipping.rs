@@ -6,11 +6,11 @@ use crate::support::{Cmd, Env, Origin, Out, Reply, binary, guids};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-fn repository(name: &str) -> PathBuf {
+pub fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-fn text(name: &str) -> String {
+pub fn text(name: &str) -> String {
     std::fs::read_to_string(repository(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
@@ -25,7 +25,7 @@ fn has(program: &str) -> bool {
 }
 
 /// The options of every command, each with its command.
-fn options() -> Vec<(String, String)> {
+pub fn options() -> Vec<(String, String)> {
     let mut toller = toller::cli::command();
     toller.build();
     let commands = toller.get_subcommands();
@@ -39,12 +39,12 @@ fn options() -> Vec<(String, String)> {
 // --- what ships ---
 
 #[test]
-fn every_option_is_in_the_help_the_man_page_and_the_readme() {
-    let (env, readme) = (Env::new(), text("README.md"));
+fn every_option_is_in_the_help_the_man_page_and_the_documents() {
+    let (env, document) = (Env::new(), text("docs/options.md"));
     let page = env.toller(["man"]).run().expect(0).stdout.replace("\\-", "-");
     let options = options();
     assert!(options.len() > 60, "{options:?}");
-    for command in ["fetch", "status", "load", "verify", "pending", "pipe", "merge", "completions", "man"] {
+    for command in ["fetch", "status", "load", "report", "verify", "pending", "pipe", "merge", "completions", "man"] {
         let help = env.toller([command, "--help"]).run().expect(0).stdout;
         let section = page.split(&format!(".SS \"toller {command}\"")).nth(1);
         let section = section.unwrap_or_else(|| panic!("no section about {command} in\n{page}"));
@@ -52,9 +52,9 @@ fn every_option_is_in_the_help_the_man_page_and_the_readme() {
         for (_, option) in options.iter().filter(|(of, _)| of == command) {
             assert!(help.contains(option.as_str()), "{option} is not in the help of {command}");
             assert!(section.contains(option.as_str()), "{option} is not in the man page's section on {command}");
-            let row = readme.lines().any(|line| line.starts_with(&format!("| `{option}")));
-            assert!(row || command != "fetch", "{option} is not in the README's table");
-            assert!(readme.contains(option.as_str()), "{option} of {command} is not in the README");
+            let row = document.lines().any(|line| line.starts_with(&format!("| `{option}")));
+            assert!(row || command != "fetch", "{option} is not in the table of docs/options.md");
+            assert!(document.contains(option.as_str()), "{option} of {command} is not in docs/options.md");
         }
     }
 }

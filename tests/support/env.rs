@@ -288,9 +288,9 @@ pub fn skipped(why: &str) {
 /// A DuckDB as others have it.
 #[derive(Debug)]
 pub struct OldDuckDb {
-    python: String,
+    pub python: String,
     /// The folder of its package, for `PYTHONPATH`.
-    path: String,
+    pub path: String,
     pub version: String,
 }
 
