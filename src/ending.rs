@@ -33,8 +33,8 @@ pub enum Ending {
     Broken {
         /// Why.
         error: Error,
-        /// What failed in it is not taken for good: a blocked client is not a hundred missing images.
-        forgiving: bool,
+        /// What failed since then is not taken for good: a blocked client is not a hundred missing images.
+        forgive_since: Option<SystemTime>,
     },
 }
 
@@ -42,7 +42,7 @@ impl Ending {
     /// It could not go on, and what failed stays failed.
     #[must_use]
     pub fn broken(error: Error) -> Self {
-        Self::Broken { error, forgiving: false }
+        Self::Broken { error, forgive_since: None }
     }
 
     /// Whether it could not go on.
@@ -51,10 +51,10 @@ impl Ending {
         matches!(self, Self::Broken { .. })
     }
 
-    /// Whether what failed in it is not taken for good.
+    /// What failed since then is not taken for good.
     #[must_use]
-    pub fn forgives(&self) -> bool {
-        matches!(self, Self::Broken { forgiving: true, .. })
+    pub fn forgive_since(&self) -> Option<SystemTime> {
+        if let Self::Broken { forgive_since, .. } = self { *forgive_since } else { None }
     }
 
     /// The last word in the run's row.

@@ -100,24 +100,26 @@ impl StreamLedger {
         }
     }
 
-    fn write(&self, text: &mut Vec<u8>, batch: &[Outcome], forgiving: bool) -> Result<()> {
+    fn write(&self, text: &mut Vec<u8>, batch: &[Outcome], since: Option<SystemTime>) -> Result<()> {
         for outcome in batch {
-            let line = self.line(outcome, forgiving);
+            let line = self.line(outcome, since);
             serde_json::to_writer(&mut *text, &line).map_err(|cause| stdout_error(&cause.into()))?;
             text.push(b'\n');
         }
         Ok(())
     }
 
-    /// Where the run is `forgiving`, what failed is not taken for good, but for what was refused before any request, which says
-    /// nothing about the origin.
-    fn line(&self, outcome: &Outcome, forgiving: bool) -> Line {
+    /// What failed `since` then is not taken for good, but for what was refused before any request, which says nothing about
+    /// the origin.
+    fn line(&self, outcome: &Outcome, since: Option<SystemTime>) -> Line {
         let guid = outcome.id.guid().filter(|_| outcome.result.is_ok());
         let path = guid.map(|guid| self.layout.path(guid).display().to_string());
         let own = outcome.url.as_deref().map(str::to_owned);
         let url = own.or_else(|| Some(self.template.as_ref()?.recorded_url(guid?)));
         let mut line = Line::new(&self.run_id, outcome, path, url);
-        if forgiving && outcome.result.as_ref().is_err_and(|failure| !failure.is_refused_unasked()) {
+        let forgiven = since.is_some_and(|since| outcome.finished_at >= since)
+            && outcome.result.as_ref().is_err_and(|failure| !failure.is_refused_unasked());
+        if forgiven {
             line.permanent = Some(false);
         }
         line
@@ -132,11 +134,12 @@ impl StreamLedger {
     }
 
     /// What was printed as a failure for good, once more and as one that may pass: whoever reads has the line already.
-    fn take_back(&mut self, text: &mut Vec<u8>) -> Result<()> {
+    fn take_back(&mut self, text: &mut Vec<u8>, since: SystemTime) -> Result<()> {
         let now = SystemTime::now();
         let again = |outcome| Outcome { attempts: 0, finished_at: now, ..outcome };
-        let failed: Vec<_> = std::mem::take(&mut self.failed).into_iter().map(again).collect();
-        self.write(text, &failed, true)
+        let failed = std::mem::take(&mut self.failed).into_iter().filter(|outcome| outcome.finished_at >= since);
+        let failed: Vec<_> = failed.map(again).collect();
+        self.write(text, &failed, Some(since))
     }
 }
 
@@ -188,7 +191,7 @@ impl Ledger for StreamLedger {
             return Ok(false);
         }
         let mut text = Vec::new();
-        self.write(&mut text, batch, false)?;
+        self.write(&mut text, batch, None)?;
         self.printer.print(text)?;
         self.remember(batch);
         self.unprinted = self.unprinted.saturating_sub(batch.len());
@@ -202,11 +205,11 @@ impl Ledger for StreamLedger {
         if !self.closing {
             self.closing = true;
             let mut text = Vec::new();
-            let forgiving = early.is_some_and(Ending::forgives);
-            if forgiving {
-                self.take_back(&mut text)?;
+            let since = early.and_then(Ending::forgive_since);
+            if let Some(since) = since {
+                self.take_back(&mut text, since)?;
             }
-            self.write(&mut text, batch, forgiving)?;
+            self.write(&mut text, batch, since)?;
             self.printer.print(text)?;
         }
         let printed = self.printer.wait(A_MOMENT)?;

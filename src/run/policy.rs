@@ -143,6 +143,9 @@ impl Policy {
     /// Whose an attempt is, and what it means for all.
     pub(super) fn weigh(&mut self, attempt: &Attempt, now: Instant) -> (Charge, Turn) {
         let Some(sent) = attempt.sent else { return (Charge::Own, Turn::Nothing) };
+        if let Some(place) = attempt.job.place {
+            self.rate.sent(place, sent);
+        }
         let probe = self.outage.as_ref().is_some_and(|outage| sent >= outage.paused_at);
         let Err(failure) = &attempt.result else {
             self.proven = true;
@@ -293,11 +296,11 @@ impl Policy {
     }
 
     fn too_many(&self, exceeded: Option<Exceeded>) -> Option<Ending> {
-        let Exceeded { failed, commonest } = exceeded?;
+        let Exceeded { failed, commonest, since } = exceeded?;
         let cause = self.causes.get(&commonest).map_or("", String::as_str);
         let words =
             format!("{failed} of {OF} that were tried one after the other failed, most of them {commonest}: {cause}");
-        Some(ends::too_many(&words, commonest))
+        Some(ends::too_many(&words, commonest, since?))
     }
 }
 

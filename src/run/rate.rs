@@ -3,6 +3,7 @@
 //! What fails is tried again and comes home late. Among what came home last it would look like most of a run.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use crate::failure::Kind;
 
@@ -27,7 +28,8 @@ enum Standing {
 /// The GUIDs in the order of their first attempts.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
-    all: VecDeque<Standing>,
+    /// Each with when its first request was sent.
+    all: VecDeque<(Standing, Option<Instant>)>,
     /// The place of the first of `all`.
     first: u64,
     /// How many of `all` have failed.
@@ -39,6 +41,8 @@ pub(super) struct Rate {
 pub(super) struct Exceeded {
     pub(super) failed: usize,
     pub(super) commonest: Kind,
+    /// From when on failures are not taken for good.
+    pub(super) since: Option<Instant>,
 }
 
 impl Rate {
@@ -46,16 +50,23 @@ impl Rate {
     pub(super) fn begin(&mut self) -> u64 {
         if self.all.len() == KEPT {
             let out = self.all.pop_front();
-            self.failed -= usize::from(out.is_some_and(|standing| failure(standing).is_some()));
+            self.failed -= usize::from(out.is_some_and(|(standing, _)| failure(standing).is_some()));
             self.first += 1;
         }
-        self.all.push_back(Standing::Begun);
+        self.all.push_back((Standing::Begun, None));
         self.first + self.all.len() as u64 - 1
+    }
+
+    /// When a request was sent for it.
+    pub(super) fn sent(&mut self, place: u64, sent: Instant) {
+        if let Some((_, first)) = self.index(place).and_then(|at| self.all.get_mut(at)) {
+            first.get_or_insert(sent);
+        }
     }
 
     /// An attempt is over, and another one follows.
     pub(super) fn tried(&mut self, place: u64, most: f64) -> Option<Exceeded> {
-        let at = self.index(place).filter(|at| self.all[*at] == Standing::Begun)?;
+        let at = self.index(place).filter(|at| self.all[*at].0 == Standing::Begun)?;
         self.stand(at, Standing::Tried, most)
     }
 
@@ -74,17 +85,17 @@ impl Rate {
     }
 
     fn stand(&mut self, at: usize, standing: Standing, most: f64) -> Option<Exceeded> {
-        self.all[at] = standing;
+        self.all[at].0 = standing;
         self.failed += usize::from(failure(standing).is_some());
         if percent(self.failed) <= most {
             return None;
         }
         // Only the hundreds that it is in can have become worse.
-        let begin = self.back(at, OF - 1);
+        let begin = self.back(at, OF - 1, false);
         let mut hundred = VecDeque::with_capacity(OF + 1);
         let mut failed = 0;
         for index in begin..self.all.len() {
-            let here = self.all[index];
+            let here = self.all[index].0;
             match here {
                 Standing::Void => continue,
                 Standing::Begun => break,
@@ -93,35 +104,51 @@ impl Rate {
             failed += usize::from(failure(here).is_some());
             if hundred.len() > OF {
                 let out = hundred.pop_front()?;
-                failed -= usize::from(failure(self.all[out]).is_some());
+                failed -= usize::from(failure(self.all[out].0).is_some());
                 if out >= at {
                     break;
                 }
             }
             if hundred.len() == OF && percent(failed) > most {
-                return Some(self.exceeded(*hundred.front()?, failed));
+                return Some(self.exceeded(*hundred.front()?, failed, most));
             }
         }
         None
     }
 
-    /// The index from which up to `count` GUIDs that say something lie before `at`, none of which is in its first attempt.
-    fn back(&self, at: usize, count: usize) -> usize {
+    /// The index from which up to `count` GUIDs that say something lie before `at`; what is in its first attempt ends them, or
+    /// is `passed_over`.
+    fn back(&self, at: usize, count: usize, passed_over: bool) -> usize {
         let (mut index, mut seen) = (at, 0);
-        while index > 0 && seen < count && self.all[index - 1] != Standing::Begun {
+        while index > 0 && seen < count && (passed_over || self.all[index - 1].0 != Standing::Begun) {
             index -= 1;
-            seen += usize::from(self.all[index] != Standing::Void);
+            seen += usize::from(!matches!(self.all[index].0, Standing::Void | Standing::Begun));
         }
         index
     }
 
-    fn exceeded(&self, begin: usize, failed: usize) -> Exceeded {
+    fn exceeded(&self, begin: usize, failed: usize, most: f64) -> Exceeded {
         let mut kinds = BTreeMap::<Kind, u32>::new();
-        for kind in self.all.range(begin..).take(OF).filter_map(|standing| failure(*standing)) {
+        for kind in self.all.range(begin..).take(OF).filter_map(|(standing, _)| failure(*standing)) {
             *kinds.entry(kind).or_default() += 1;
         }
         let commonest = kinds.iter().max_by_key(|(_, count)| **count).map_or(Kind::HttpStatus, |(kind, _)| *kind);
-        Exceeded { failed, commonest }
+        // It may have gone wrong for a while before it went too far.
+        let mut begin = begin;
+        while begin > 0 {
+            let before = self.back(begin, OF / 2, true);
+            let bad = self.all.range(before..begin).filter(|(standing, _)| failure(*standing).is_some()).count();
+            if before == begin || percent(bad * 2) <= most / 2.0 {
+                break;
+            }
+            begin = before;
+        }
+        // And its beginning lies wherever the last one before it went well.
+        while begin > 0 && failure(self.all[begin - 1].0).is_some() {
+            begin -= 1;
+        }
+        // Not the first one's: workers overtake one another.
+        Exceeded { failed, commonest, since: self.all.range(begin..).filter_map(|(_, sent)| *sent).min() }
     }
 }
 
@@ -175,6 +202,55 @@ mod tests {
             _ => Some(Kind::NotFound),
         };
         assert!(ends(1000, (0..1000).map(|place| (place, mixed(place)))).is_some());
+    }
+
+    #[test]
+    fn only_what_failed_since_it_went_wrong_is_forgiven() {
+        let mut rate = Rate::default();
+        let start = Instant::now();
+        let at = |place: u64| start + std::time::Duration::from_secs(place);
+        let mut found = None;
+        for place in 0..1000 {
+            let sent = at(place);
+            let place = rate.begin();
+            rate.sent(place, sent);
+            let failed = (place % 100 == 3 || place >= 500).then_some(Kind::Forbidden);
+            found = found.or_else(|| rate.ended(place, failed, 50.0));
+        }
+        let since = found.and_then(|found| found.since).expect("a block").duration_since(start).as_secs();
+        assert!((404..=500).contains(&since), "{since}");
+    }
+
+    #[test]
+    fn what_failed_right_before_it_went_too_far_is_forgiven_too() {
+        let mut rate = Rate::default();
+        let start = Instant::now();
+        let mut found = None;
+        for place in 0..200 {
+            rate.begin();
+            rate.sent(place, start + std::time::Duration::from_secs(place));
+        }
+        // One of them takes so long that the first hundred cannot be judged.
+        for place in (0..200).filter(|place| *place != 61) {
+            let failed = (place >= 9).then_some(Kind::Forbidden);
+            found = found.or_else(|| rate.ended(place, failed, 50.0));
+        }
+        let since = found.and_then(|found| found.since).expect("a block").duration_since(start).as_secs();
+        assert_eq!(since, 9);
+    }
+
+    #[test]
+    fn one_that_was_sent_before_an_earlier_one_is_forgiven_too() {
+        let mut rate = Rate::default();
+        let start = Instant::now();
+        let mut found = None;
+        for place in 0..200 {
+            rate.begin();
+            // Two workers overtake each other.
+            rate.sent(place, start + std::time::Duration::from_secs(place ^ 1));
+            found = found.or_else(|| rate.ended(place, Some(Kind::Forbidden), 50.0));
+        }
+        assert_eq!(found.and_then(|found| found.since), Some(start));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The table of what stands failed: at most one row for each GUID; a later success takes it away. toller makes it where it
 //! is missing, without keys or indexes, as the runs' table.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use duckdb::params;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 
 use super::tables::OwnTable;
-use super::{Failed, Selection, Shape, Warehouse, Window, plain, room};
+use super::{Failed, Selection, Shape, Warehouse, Window, micros, plain, room};
 
 /// Its columns; `{id_type}` is the type of the ids.
 const COLUMNS: [(&str, &str); 9] = [
@@ -168,14 +168,15 @@ impl Window<'_> {
         Ok(())
     }
 
-    /// What failed in this run is not for good, but for what was refused before any request: that says nothing about the
-    /// origin.
-    pub(super) fn forgive_failures(&self, run_id: &str) -> duckdb::Result<()> {
+    /// What failed in this run since then is not for good, but for what was refused before any request: that says nothing
+    /// about the origin.
+    pub(super) fn forgive_failures(&self, run_id: &str, since: SystemTime) -> duckdb::Result<()> {
         let forgive = format!(
-            "UPDATE {} SET permanent = false WHERE run_id = ? AND kind NOT IN ('bad_guid', 'bad_url')",
+            "UPDATE {} SET permanent = false WHERE run_id = ? AND failed_at >= make_timestamp(?) \
+             AND kind NOT IN ('bad_guid', 'bad_url')",
             self.quoted(&self.tables.failure)
         );
-        self.connection.execute(&forgive, params![run_id]).map(drop)
+        self.connection.execute(&forgive, params![run_id, micros(since)]).map(drop)
     }
 
     pub(super) fn leaves_failures_out(&self, selection: &Selection) -> Result<bool> {

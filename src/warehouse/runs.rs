@@ -277,7 +277,10 @@ impl Window<'_> {
                 run_id
             ],
         )?;
-        if end.is_some_and(Ending::forgives) { self.forgive_failures(run_id) } else { Ok(()) }
+        match end.and_then(Ending::forgive_since) {
+            Some(since) => self.forgive_failures(run_id, since),
+            None => Ok(()),
+        }
     }
 
     /// Closes the row of a merge.

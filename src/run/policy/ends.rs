@@ -1,5 +1,7 @@
 //! The ends that a run comes to because of what it met: nothing has ever worked, or too much has failed.
 
+use std::time::{Instant, SystemTime};
+
 use crate::ending::Ending;
 use crate::error::Error;
 use crate::failure::{Failure, Kind};
@@ -19,17 +21,17 @@ pub(in crate::run) fn hopeless(url: &str, failure: &Failure) -> Ending {
     };
     let cause = format!("{ROW} {name} failures in a row and no success: {}", failure.message);
     let error = Error::new("fetch", place_of(url), cause).with_way_out(way_out);
-    Ending::Broken { error, forgiving: true }
+    Ending::Broken { error, forgive_since: Some(SystemTime::UNIX_EPOCH) }
 }
 
-/// More failed than is allowed, most of them of this kind.
-pub(super) fn too_many(words: &str, commonest: Kind) -> Ending {
+/// More failed than is allowed, most of them of this kind, the first of them at that time.
+pub(super) fn too_many(words: &str, commonest: Kind, since: Instant) -> Ending {
     let way_out = match commonest {
         Kind::RateLimited => "ask for less with --rate, or allow more with --max-failure-rate",
         _ => "look at what failed, or allow more with --max-failure-rate",
     };
     let error = Error::new("fetch", "failure rate", words).with_way_out(way_out);
-    Ending::Broken { error, forgiving: true }
+    Ending::Broken { error, forgive_since: SystemTime::now().checked_sub(since.elapsed()) }
 }
 
 /// One body has come for too many.
