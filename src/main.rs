@@ -10,7 +10,13 @@ fn main() -> ExitCode {
         Ok(Parsed::Text(text)) => {
             return terminal::print(&text).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
-        Ok(Parsed::Command(command, typed)) => command.carry_out(typed),
+        // A fault of toller's own is told by the panic itself, and has the exit code of every run that cannot go on.
+        Ok(Parsed::Command(command, typed)) => {
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.carry_out(typed))) {
+                Ok(done) => done,
+                Err(_) => return ExitCode::FAILURE,
+            }
+        }
         Err(error) => Err(error),
     };
     let code = done.unwrap_or_else(|error| {

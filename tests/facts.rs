@@ -225,3 +225,52 @@ fn one_picture_for_everything_ends_the_run_and_says_what_to_do() {
     env.fetch(&origin).run().expect(0);
     assert_facts(&env);
 }
+
+#[test]
+fn what_the_origin_said_of_a_file_outlives_its_being_found_again() {
+    let guids = guids(3);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    origin.always(|_| Reply::image().header("ETag", "\"1\""));
+    env.fetch(&origin).run().expect(0);
+    env.sql("UPDATE dim_image SET thumb_downloaded = false");
+    env.fetch(&origin).run().expect(0).stdout_has("reused");
+    let known = "SELECT DISTINCT etag, content_type, fetched_at IS NULL FROM thumb_file";
+    assert_eq!(env.query(known), [["\"1\"", "image/jpeg", "true"]]);
+}
+
+#[test]
+fn of_several_lines_of_one_file_the_latest_counts_however_they_are_merged() {
+    let line = |second: u32, body: &[u8]| {
+        let digest = digest_of(body);
+        let facts = format!(r#""sha256":"{digest}","proof":"structure","bytes":{}"#, body.len());
+        format!(r#"{{"guid":"a","ok":true,"attempts":1,{facts},"finished_at":"2026-01-01T00:00:{second:02}Z"}}"#) + "\n"
+    };
+    let (old, new) = (line(1, b"old"), line(2, b"new"));
+    for order in [[&old, &new], [&new, &old]] {
+        for together in [true, false] {
+            let env = Env::with(&["a"]);
+            env.write("1.ndjson", order[0]);
+            env.write("2.ndjson", order[1]);
+            let merge = |files: &[&str]| env.toller(["merge", "--warehouse"]).arg(env.warehouse()).args(files).run();
+            if together {
+                merge(&["1.ndjson", "2.ndjson"]).expect(0);
+            } else {
+                merge(&["1.ndjson"]).expect(0);
+                env.sql("UPDATE dim_image SET thumb_downloaded = false");
+                merge(&["2.ndjson"]).expect(0);
+            }
+            assert_eq!(env.query("SELECT sha256 FROM thumb_file"), [[digest_of(b"new")]]);
+            assert_eq!(env.value("SELECT thumb_downloaded FROM dim_image"), "true");
+        }
+    }
+}
+
+#[test]
+fn a_view_in_place_of_the_table_of_files_is_known_before_the_first_request() {
+    let (env, origin) = (Env::with(&["a"]), Origin::start());
+    env.fetch(&origin).run().expect(0);
+    env.sql("ALTER TABLE thumb_file RENAME TO files; CREATE VIEW thumb_file AS FROM files; UPDATE dim_image SET thumb_downloaded = false");
+    let asked = origin.request_count();
+    env.fetch(&origin).run().expect(1).complains().stderr_has("is a view").stderr_has("--file-table");
+    assert_eq!(origin.request_count(), asked);
+}

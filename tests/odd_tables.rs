@@ -197,3 +197,27 @@ fn rows_without_a_name_in_tollers_own_tables_stop_nobody() {
     env.fetch(&origin).arg("--retry-failed").run().expect(4);
     at("status").run().expect(0);
 }
+
+#[test]
+fn a_column_of_urls_may_be_called_as_one_of_toller_s_own() {
+    for column in ["url", "message", "kind", "run_id"] {
+        let (env, origin) = (Env::new(), Origin::builder().small().start());
+        env.sql(&format!(
+            "CREATE TABLE dim_image (source_image_id VARCHAR, thumb_downloaded BOOLEAN, {column} VARCHAR)"
+        ));
+        for guid in guids(3) {
+            let url = origin.template().replace("{guid}", &guid);
+            env.sql(&format!("INSERT INTO dim_image VALUES ('{guid}', false, '{url}')"));
+        }
+        origin.on(&guids(3)[1], [Reply::status(404)]);
+        let fetch = || {
+            let fetch =
+                env.toller(["fetch", "--extension", "jpg", "--url-column", column, "--where", "true", "--dest"]);
+            fetch.arg(env.dest()).arg("--ca-cert").arg(origin.ca()).arg("--warehouse").arg(env.warehouse())
+        };
+        fetch().run().expect(4);
+        fetch().run().expect(0);
+        fetch().arg("--retry-failed").run().expect(4);
+        assert_eq!(env.value("SELECT attempts FROM thumb_failure"), "2");
+    }
+}

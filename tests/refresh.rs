@@ -210,3 +210,53 @@ fn a_kill_between_a_new_file_and_its_record_is_found_and_mended() {
     assert_eq!(env.value("SELECT sha256 FROM thumb_file"), toller::facts::Sha256::of(&new).to_string());
     assert_eq!(reading(), new);
 }
+
+#[test]
+fn what_is_gone_at_the_origin_and_here_is_a_failure_and_a_blocked_client_finds_nothing_gone() {
+    let guids = guids(150);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    env.fetch(&origin).run().expect(0);
+    age(&env, 8);
+    origin.on(&guids[0], [Reply::image(), Reply::status(404)]);
+    std::fs::remove_file(env.image(&guids[0])).unwrap();
+    let out = refresh(&env, &origin).args(["--where", &format!("source_image_id = '{}'", guids[0])]).run().expect(3);
+    out.stdout_has("not_found 1");
+    assert_eq!(env.query("SELECT kind, permanent FROM thumb_failure"), [["not_found", "false"]]);
+    origin.always(|_| Reply::status(404));
+    refresh(&env, &origin).run().expect(1).complains().stderr_has("failure rate");
+    assert_eq!(env.value("SELECT count(*) FROM thumb_file WHERE gone_at IS NOT NULL"), "0");
+}
+
+#[test]
+fn rows_of_one_id_that_are_done_and_pending_are_all_done_by_one_question() {
+    let guids = guids(3);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    versioned(&origin);
+    env.fetch(&origin).run().expect(0);
+    age(&env, 8);
+    env.sql("INSERT INTO dim_image (source_image_id, thumb_downloaded) SELECT source_image_id, false FROM dim_image");
+    let out = refresh(&env, &origin).arg("--json").run().expect(0).json();
+    assert_eq!((&out["pending"], &out["unchanged"], &out["reused"]), (&3.into(), &3.into(), &0.into()), "{out}");
+    assert_eq!(env.value("SELECT count(*) FROM dim_image WHERE thumb_downloaded"), "6");
+    // Twice in the table of files, too.
+    env.sql("INSERT INTO thumb_file FROM thumb_file");
+    age(&env, 8);
+    let out = refresh(&env, &origin).arg("--json").run().expect(0).json();
+    assert_eq!((&out["pending"], &out["unchanged"]), (&3.into(), &3.into()), "{out}");
+}
+
+#[test]
+fn a_column_of_another_type_is_read_as_far_as_it_can_be() {
+    for change in ["bytes TYPE HUGEINT", "bytes TYPE VARCHAR", "etag TYPE BLOB", "checked_at TYPE VARCHAR"] {
+        let guids = guids(2);
+        let (env, origin) = (Env::with(&guids), Origin::start());
+        versioned(&origin);
+        env.fetch(&origin).run().expect(0);
+        env.sql(&format!(
+            "UPDATE dim_image SET updated_at = TIMESTAMP '2020-01-01'; ALTER TABLE thumb_file ALTER {change}"
+        ));
+        // What cannot be read is asked for without it.
+        env.fetch(&origin).args(["--refresh", "0"]).run().expect(0).stdout_has("complete: 2 images");
+        env.toller(["verify", "--warehouse"]).arg(env.warehouse()).run().expect(0);
+    }
+}

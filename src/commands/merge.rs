@@ -17,7 +17,7 @@ use crate::input;
 use crate::line::{Arrival, parse};
 use crate::machine;
 use crate::manifest::{RunManifest, new_run_id};
-use crate::outcome::{Outcome, Saved};
+use crate::outcome::{How, Outcome, Saved};
 use crate::store::Layout;
 use crate::tally::Tally;
 use crate::terminal::{self, MergeReport};
@@ -217,7 +217,8 @@ fn is_there(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
 }
 
-/// Outcomes of one transaction, one for each GUID: a success stands, failures add up in the order they come.
+/// Outcomes of one transaction, one for each GUID: a success stands, the latest of several; failures add up in the order they
+/// come.
 #[derive(Default)]
 struct Batch {
     outcomes: Vec<Outcome>,
@@ -244,7 +245,15 @@ impl Batch {
         self.bytes += id.len() + outcome.url.as_ref().map_or(0, |url| url.len()) + said;
         if let Some(place) = self.places.get(&id) {
             let known = &mut self.outcomes[*place];
-            if known.result.is_ok() || (outcome.result.is_err() && outcome.finished_at <= known.finished_at) {
+            let later = outcome.finished_at > known.finished_at;
+            let better = match (&known.result, &outcome.result) {
+                (Ok(_), Err(_)) => false,
+                (Err(_), Ok(_)) => true,
+                (Err(_), Err(_)) => later,
+                // Found again, the same file says less of itself.
+                (Ok(old), Ok(new)) => later && (new.how != How::Reused || new.facts.sha256 != old.facts.sha256),
+            };
+            if !better {
                 return;
             }
             let attempts = known.attempts.saturating_add(outcome.attempts);

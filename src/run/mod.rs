@@ -243,8 +243,12 @@ impl Course<'_> {
         let found = self.policy.ended(&job, result.as_ref().err());
         self.end_run(found);
         let result = match result {
-            // What was home before stays there and stays done.
-            Err(failure) if job.known.is_some() && failure.kind == Kind::NotFound => {
+            // What was home before stays there and stays done, if it is there.
+            Err(failure)
+                if job.known.is_some()
+                    && failure.kind == Kind::NotFound
+                    && self.tools.store.length(&job.guid).is_some_and(|length| length > 0) =>
+            {
                 Ok(Saved { how: How::Gone, facts: Facts::default() })
             }
             Err(failure) if job.known.is_some() => Err(failure.forgiven()),

@@ -155,7 +155,7 @@ impl FetchReport {
             row(&mut text, "reused", self.reused, "were there already");
         }
         if self.unchanged > 0 {
-            row(&mut text, "unchanged", self.unchanged, "are as they were");
+            row(&mut text, "unchanged", self.unchanged, "stay as they were");
         }
         if self.failed > 0 {
             let kinds: Vec<_> =

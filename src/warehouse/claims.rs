@@ -197,7 +197,8 @@ impl Window<'_> {
     fn records_sql(&self, shape: &Shape) -> Result<String> {
         let recorded = if self.has_own_files(shape)? {
             format!(
-                "SELECT source_image_id::VARCHAR AS id, format IS NOT NULL AS image, bytes, TRY(unhex(sha256)) AS sha256 FROM {}",
+                "SELECT source_image_id::VARCHAR AS id, format IS NOT NULL AS image, TRY_CAST(bytes AS BIGINT) AS bytes, \
+                 TRY(unhex(sha256::VARCHAR)) AS sha256 FROM {}",
                 self.quoted(&self.tables.file)
             )
         } else {

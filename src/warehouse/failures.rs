@@ -142,18 +142,15 @@ impl Window<'_> {
                  WHERE o.how IS NULL GROUP BY ALL"
             ))?;
         }
+        // An outcome that is known already says nothing of what failed since.
+        let these =
+            format!("source_image_id IN (SELECT id::{kind} FROM temp.main.outcome WHERE how IS DISTINCT FROM 'known')");
         // Asked first, because a DELETE writes to the log even where it finds nothing.
-        let known: bool = self.connection.query_row(
-            &format!(
-                "SELECT EXISTS (FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.main.outcome))"
-            ),
-            [],
-            |row| row.get(0),
-        )?;
+        let known: bool =
+            self.connection
+                .query_row(&format!("SELECT EXISTS (FROM {failure} WHERE {these})"), [], |row| row.get(0))?;
         if known {
-            let sql =
-                format!("DELETE FROM {failure} WHERE source_image_id IN (SELECT id::{kind} FROM temp.main.outcome)");
-            self.connection.execute(&sql, [])?;
+            self.connection.execute(&format!("DELETE FROM {failure} WHERE {these}"), [])?;
         }
         if failures {
             self.connection.execute(

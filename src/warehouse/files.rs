@@ -64,7 +64,13 @@ impl Window<'_> {
         let known: bool =
             self.connection.query_row(&format!("SELECT EXISTS (FROM {file} WHERE {new})"), [], |row| row.get(0))?;
         if known {
-            self.connection.execute_batch(&format!("DELETE FROM {file} WHERE {new}"))?;
+            // What the origin has said of a file holds as long as it is the same one.
+            self.connection.execute_batch(&format!(
+                "UPDATE temp.main.outcome AS o SET etag = f.etag, last_modified = f.last_modified, \
+                 content_type = f.content_type, proof = coalesce(f.proof, o.proof) FROM {file} AS f \
+                 WHERE o.how = 'reused' AND o.proof IS NOT NULL AND f.source_image_id = o.id::{kind} AND f.sha256 = o.sha256; \
+                 DELETE FROM {file} WHERE {new}"
+            ))?;
         }
         if again {
             let at = format!("make_timestamp({})", micros(SystemTime::now()));
@@ -87,6 +93,21 @@ impl Window<'_> {
             columns = COLUMNS.map(|(name, _)| name).join(", ")
         );
         self.connection.execute(&insert, params![run_id]).map(drop)
+    }
+
+    /// What a run that was stopped has taken for gone since then may be there: it was refused like the rest.
+    pub(super) fn forgive_gone(&self, manifest: &str, run_id: &str, since: SystemTime) -> duckdb::Result<()> {
+        if !self.lacking(&self.tables.file, &COLUMNS.map(|(name, _)| name)).is_ok_and(|lacking| lacking.is_empty())
+            || !self.columns(&self.tables.file).is_ok_and(|columns| !columns.is_empty())
+        {
+            return Ok(());
+        }
+        let forgive = format!(
+            "UPDATE {} SET gone_at = NULL WHERE gone_at >= greatest(make_timestamp(?), \
+             (SELECT max(started_at) FROM {manifest} WHERE run_id = ?))",
+            self.quoted(&self.tables.file)
+        );
+        self.connection.execute(&forgive, params![micros(since), run_id]).map(drop)
     }
 
     /// Takes away the rows of files that are not there any more.

@@ -229,7 +229,7 @@ impl Window<'_> {
             Some(plain) => format!(", {} = make_timestamp({now})::{plain}", quote(&tables.updated)),
         };
         let sql = format!(
-            "UPDATE {table} SET {column} = {done}{updated} WHERE {id} IN (SELECT id::{kind} FROM temp.main.outcome WHERE how IN ('fetched', 'reused')) \
+            "UPDATE {table} SET {column} = {done}{updated} WHERE {id} IN (SELECT id::{kind} FROM temp.main.outcome WHERE how IS NOT NULL) \
              AND {is_done} <> {done}{part}",
             table = shape.table,
             id = shape.id,

@@ -58,8 +58,7 @@ impl Window<'_> {
         // What is known of a file already stands, unless the outcome is the newer one.
         let files = self.has_own_files(shape)?;
         let stands = format!(
-            "UPDATE temp.main.outcome SET how = 'known', proof = NULL WHERE how IS NOT NULL \
-             AND id::{kind} NOT IN (SELECT id FROM temp.main.known WHERE pending) AND EXISTS (SELECT 1 FROM {file} AS f \
+            "UPDATE temp.main.outcome SET how = 'known', proof = NULL WHERE how IS NOT NULL AND EXISTS (SELECT 1 FROM {file} AS f \
              WHERE f.source_image_id = id::{kind} AND f.checked_at >= make_timestamp(finished_at))",
             file = self.quoted(&self.tables.file),
         );
@@ -71,11 +70,11 @@ impl Window<'_> {
                 let count = |at| row.get(at).map(|count: i64| u64::try_from(count).unwrap_or(0));
                 Ok((count(0)?, count(1)?, count(2)?))
             })?;
-            self.settle_failures(shape, run_id, failed > 0)?;
             if files {
                 self.connection.execute_batch(&stands)?;
                 self.settle_files(shape, Some(run_id), false)?;
             }
+            self.settle_failures(shape, run_id, failed > 0)?;
             self.set_done(shape, true, "")?;
             // Counted on the side, because a transaction may have to be tried again.
             let mut counted = tally.clone();

@@ -129,7 +129,7 @@ impl Window<'_> {
                 UrlSource::Template(template) => {
                     format!("replace({}, '{{guid}}', url_encode({id}::VARCHAR))", text(template.as_str()))
                 }
-                UrlSource::Column(column) => format!("{}::VARCHAR", quote(column)),
+                UrlSource::Column(column) => format!("{}.{}::VARCHAR", quote(&tables.table.table), quote(column)),
                 UrlSource::None => "NULL".into(),
             };
             let when = match selection.failed {
@@ -279,7 +279,7 @@ impl Window<'_> {
         let url = match &selection.urls {
             UrlSource::Column(column) => {
                 self.column_must_be_there(column)?;
-                format!("{}::VARCHAR", quote(column))
+                format!("{}.{}::VARCHAR", quote(&self.tables.table.table), quote(column))
             }
             UrlSource::Template(_) | UrlSource::None => "NULL::VARCHAR".into(),
         };

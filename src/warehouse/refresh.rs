@@ -58,8 +58,9 @@ impl Window<'_> {
         };
         let (from, seen) = if self.has_own_files(shape)? {
             let files = format!(
-                "(SELECT source_image_id AS \"toller id\", bytes AS \"toller bytes\", etag AS \"toller etag\", \
-                 last_modified AS \"toller last_modified\", greatest(checked_at, gone_at) AS \"toller seen\" FROM {})",
+                "(SELECT source_image_id AS \"toller id\", TRY_CAST(bytes AS BIGINT) AS \"toller bytes\", \
+                 etag::VARCHAR AS \"toller etag\", last_modified::VARCHAR AS \"toller last_modified\", \
+                 greatest(TRY_CAST(checked_at AS TIMESTAMP), TRY_CAST(gone_at AS TIMESTAMP)) AS \"toller seen\" FROM {})",
                 self.quoted(&self.tables.file)
             );
             (format!("{rows} LEFT JOIN {files} ON \"toller id\" = {id}"), "\"toller seen\", ")

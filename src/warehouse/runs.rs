@@ -278,7 +278,10 @@ impl Window<'_> {
             ],
         )?;
         match end.and_then(Ending::forgive_since) {
-            Some(since) => self.forgive_failures(run_id, since),
+            Some(since) => {
+                self.forgive_failures(run_id, since)?;
+                self.forgive_gone(&manifest, run_id, since)
+            }
             None => Ok(()),
         }
     }

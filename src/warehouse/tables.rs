@@ -203,6 +203,13 @@ impl Window<'_> {
         if !lacking.is_empty() {
             return Err(self.strange(name, &lacking, option));
         }
+        // DuckDB numbers the rows of tables only.
+        let numbers = format!("SELECT rowid FROM {} LIMIT 0", self.quoted(name));
+        if !self.columns(name)?.is_empty() && self.connection.prepare(&numbers).is_err() {
+            return Err(self
+                .fault(format!("{name} is a view, which cannot be written"))
+                .with_way_out(format!("name another with {option}")));
+        }
         match type_of(&self.columns(name)?, wanted[0]) {
             Some(kind) if kind != shape.id_type => Err(self
                 .fault(format!(
