@@ -5,6 +5,7 @@ use crate::error::Result;
 use super::super::Window;
 use super::super::tables::{Column, quote, type_of};
 use super::incoming::{Incoming, TABLE};
+use super::repeated::drop_repeated;
 
 /// So much of a value is shown.
 const SHOWN: usize = 80;
@@ -105,26 +106,18 @@ impl Window<'_> {
         let fill = if names.iter().any(|name| name.eq_ignore_ascii_case(&done)) { None } else { Some(done) };
         let filled = if fill.is_some() { ", false" } else { "" };
         let fill = fill.map(|done| format!(", {done}")).unwrap_or_default();
-        self.connection.execute_batch(&format!(
-            "CREATE OR REPLACE TEMP TABLE first AS SELECT min(rowid) AS place FROM {TABLE} WHERE c0 IS NOT NULL GROUP BY {guid}"
-        ))?;
-        let count = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
-        let distinct = count("SELECT count(*) FROM temp.main.first")?;
-        let filled_before = count(&format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"))? > 0;
-        let mut only = String::from("c0 IS NOT NULL");
-        if distinct < ids {
-            only.push_str(" AND rowid IN (SELECT place FROM temp.main.first)");
-        }
-        if filled_before {
+        drop_repeated(self.connection, guid, ids)?;
+        let filled_before = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)");
+        if self.connection.query_row(&filled_before, [], |row| row.get::<_, u64>(0))? > 0 {
             // Whatever collation the column has, ids are told apart by their bytes.
             let bytes = if places[0].kind == "VARCHAR" { " COLLATE \"binary\"" } else { "" };
-            only.push_str(&format!(" AND {guid} NOT IN (SELECT {id}{bytes} FROM {table} WHERE {id} IS NOT NULL)"));
+            self.connection
+                .execute_batch(&format!("DELETE FROM {TABLE} WHERE {guid} IN (SELECT {id}{bytes} FROM {table})"))?;
         }
         // A plain scan keeps the order by itself, and sorting millions of rows would take longer than all the rest.
-        let order = if distinct < ids || filled_before { "ORDER BY rowid" } else { "" };
         let added = self.connection.execute(
             &format!(
-                "INSERT INTO {table} ({}{fill}) SELECT {}{filled} FROM {TABLE} WHERE {only} {order}",
+                "INSERT INTO {table} ({}{fill}) SELECT {}{filled} FROM {TABLE} WHERE c0 IS NOT NULL",
                 names.join(", "),
                 values.join(", "),
             ),

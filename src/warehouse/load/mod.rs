@@ -9,6 +9,7 @@ mod insert;
 mod json;
 mod looks;
 mod parquet;
+mod repeated;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,9 @@ use super::{Access, Effort, Tables, Warehouse, Window};
 
 use incoming::Incoming;
 use looks::Heading;
+
+/// What DuckDB gets. A list that does not fit goes through the disk, which costs it little: nothing is sorted.
+const MEMORY: u64 = 192 << 20;
 
 /// One file of GUIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +124,7 @@ impl Source {
                 continue;
             }
             heading.get_or_insert_with(|| Heading::new(line)).compare(line);
-            incoming.append(&[Some(line)]).map_err(|cause| fault(&cause))?;
+            incoming.append([Some(line)]).map_err(|cause| fault(&cause))?;
         }
         if let Some(name) = heading.as_ref().and_then(Heading::name) {
             incoming.notices.push(format!(
@@ -145,8 +149,7 @@ pub fn load(
 ) -> Result<LoadReport> {
     sources.iter().try_for_each(Source::must_be_readable)?;
     let made = !file.exists();
-    // Sorting out duplicates among millions takes more memory than a run is given.
-    let memory = super::room(2);
+    let memory = super::room(2).min(MEMORY);
     let (warehouse, access) = if made {
         (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Make)
     } else {
