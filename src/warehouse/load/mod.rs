@@ -22,7 +22,7 @@ use super::{Access, Effort, Tables, Warehouse, Window};
 use incoming::Incoming;
 use looks::Heading;
 
-/// What DuckDB gets. A list that does not fit goes through the disk, which costs it little: nothing is sorted.
+/// What DuckDB gets. What does not fit goes through the disk.
 const MEMORY: u64 = 192 << 20;
 
 /// One file of GUIDs.
@@ -150,11 +150,13 @@ pub fn load(
     sources.iter().try_for_each(Source::must_be_readable)?;
     let made = !file.exists();
     let memory = super::room(2).min(MEMORY);
+    // Each thread holds blocks of its own, for which there may be no room.
+    let effort = if memory < MEMORY { Effort::Beside } else { Effort::Alone };
     let (warehouse, access) = if made {
-        (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Make)
+        (Warehouse::start(file.to_owned(), tables.clone(), memory, effort)?, Access::Make)
     } else {
         super::must_be_warehouse(file)?;
-        (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Write)
+        (Warehouse::start(file.to_owned(), tables.clone(), memory, effort)?, Access::Write)
     };
     let Some(window) = warehouse.open_within(access, patience, &|| false)? else { unreachable!("nothing stops it") };
     let mut report = LoadReport { made, ..LoadReport::default() };

@@ -11,8 +11,9 @@ use super::incoming::TABLE;
 /// So many hashes are remembered at once: 128 MB of them.
 const AT_ONCE: u64 = 16 << 20;
 
-/// Takes away what is no id's first entry; `guid` is the id as the user's table will have it, in SQL.
-pub(super) fn drop_repeated(connection: &Connection, guid: &str, ids: u64) -> duckdb::Result<()> {
+/// Lists the places of entries that are not their id's first, if there are any; `guid` is the id as the user's table
+/// will have it, in SQL.
+pub(super) fn list_repeated(connection: &Connection, guid: &str, ids: u64) -> duckdb::Result<bool> {
     connection.execute_batch("CREATE OR REPLACE TEMP TABLE twice (hash UBIGINT)")?;
     let shares = ids.div_ceil(AT_ONCE);
     let mut found = false;
@@ -27,17 +28,18 @@ pub(super) fn drop_repeated(connection: &Connection, guid: &str, ids: u64) -> du
         rows.flush()?;
     }
     if found {
-        let alike = format!("hash({guid}) IN (SELECT hash FROM temp.main.twice)");
         connection.execute_batch(&format!(
-            "DELETE FROM {TABLE} WHERE {alike} AND rowid NOT IN (SELECT min(rowid) FROM {TABLE} WHERE {alike} GROUP BY {guid})"
+            "CREATE OR REPLACE TEMP TABLE repeated AS SELECT place FROM \
+             (SELECT rowid AS place, row_number() OVER (PARTITION BY {guid} ORDER BY rowid) AS nth \
+             FROM {TABLE} AS incoming SEMI JOIN temp.main.twice ON twice.hash = hash({guid})) WHERE nth > 1"
         ))?;
     }
-    Ok(())
+    Ok(found)
 }
 
 fn hashes(connection: &Connection, guid: &str, share: u64, shares: u64) -> duckdb::Result<Vec<u64>> {
     let mut statement = connection.prepare(&format!(
-        "SELECT hash({guid}) AS hash FROM {TABLE} WHERE c0 IS NOT NULL AND hash({guid}) % {shares} = {share}"
+        "SELECT hash({guid}) AS hash FROM {TABLE} AS incoming WHERE c0 IS NOT NULL AND hash({guid}) % {shares} = {share}"
     ))?;
     let mut hashes = Vec::new();
     for rows in statement.stream_arrow([])? {
