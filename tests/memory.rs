@@ -14,7 +14,7 @@ impl Cgroup {
         let v1 = path(":memory:").map(|path| (format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes"));
         let v2 = path("0::").map(|path| (format!("/sys/fs/cgroup{path}"), "memory.max"));
         let made = v1.into_iter().chain(v2).find_map(|(parent, limit)| {
-            let cgroup = Self(PathBuf::from(parent).join(format!("toller-test-{}", std::process::id())));
+            let cgroup = Self(PathBuf::from(parent).join(format!("toller-test-{:08x}", fastrand::u32(..))));
             std::fs::create_dir(&cgroup.0).ok()?;
             let limited = std::fs::write(cgroup.0.join(limit), (megabytes << 20).to_string());
             limited.is_ok().then_some(cgroup)
@@ -66,4 +66,26 @@ fn in_a_small_cgroup_on_a_large_host_every_command_lives() {
     // Nobody listens there, so that the run ends; what counts is that it says so.
     let fetch = ["fetch", "--url", "http://127.0.0.1:9/{guid}", "--dest", "thumbs", "--retries", "0"];
     run(&fetch).expect(1).complains();
+}
+
+#[test]
+fn a_long_list_with_repetitions_is_loaded_in_little_memory() {
+    const ROWS: usize = 3_000_000;
+    let env = Env::new();
+    let id = |n: usize| format!("{:032x}\n", (n as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
+    let mut list: String = (0..ROWS).map(id).collect();
+    // Far from where they came first.
+    list.extend((0..ROWS).step_by(10).map(id));
+    env.write("ids.txt", list);
+    let Some(cgroup) = Cgroup::of(192) else { return };
+    let load = || {
+        let command = env.toller(["load", "--json", "--warehouse"]).arg(env.warehouse()).arg("ids.txt");
+        cgroup.holding(command).run().expect(0).json()
+    };
+    let loaded = load();
+    assert_eq!((&loaded["added"], &loaded["known"]), (&ROWS.into(), &(ROWS / 10).into()));
+    assert_eq!(env.value("SELECT count(DISTINCT source_image_id) FROM dim_image"), ROWS.to_string());
+    let last = "SELECT source_image_id FROM dim_image WHERE rowid = (SELECT max(rowid) FROM dim_image)";
+    assert_eq!(env.value(last), id(ROWS - 1).trim(), "in the order of the list");
+    assert_eq!(load()["added"], 0);
 }

@@ -92,10 +92,19 @@ impl Records {
         self.ends.len()
     }
 
-    /// The values of the record; one without text is none.
+    /// A value of the record; one without text is none.
+    ///
+    /// # Panics
+    /// The record has not so many.
+    #[must_use]
+    pub fn value(&self, place: usize) -> Option<&str> {
+        let start = if place == 0 { 0 } else { self.ends[place - 1] };
+        Some(&self.values[start..self.ends[place]]).filter(|value| !value.is_empty())
+    }
+
+    /// All of them.
     pub fn values(&self) -> impl Iterator<Item = Option<&str>> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| Some(&self.values[start..*end]).filter(|value| !value.is_empty()))
+        (0..self.width()).map(|place| self.value(place))
     }
 
     /// Reads the next record; false behind the last.

@@ -42,16 +42,15 @@ pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>, header: HasHead
     let mut heading = None;
     let mut there = !matches!(first, First::Header(..)) || records.next_record().map_err(|cause| fault(&cause))?;
     while there {
-        let values: Vec<Option<&str>> = records.values().collect();
-        if let Some(cause) = misshapen(&values, width) {
+        if let Some(cause) = misshapen(&records, width) {
             let error = source.fault(format!("line {}: {cause}", records.number()));
-            return Err(error.with_way_out(if values.len() > width {
+            return Err(error.with_way_out(if records.width() > width {
                 "a value that holds the delimiter has to stand in quotes"
             } else {
                 "a line has as many values as the first, be they empty"
             }));
         }
-        let guid = values[id].filter(|guid| !guid.trim().is_empty());
+        let guid = records.value(id).filter(|guid| !guid.trim().is_empty());
         if guid.is_some_and(|guid| guid.contains(['\n', '\r'])) {
             let cause = format!("line {}: an id goes on in the next line; is a quote not closed?", records.number());
             return Err(source.fault(cause));
@@ -59,8 +58,8 @@ pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>, header: HasHead
         if let (First::Open, Some(guid)) = (&first, guid) {
             heading.get_or_insert_with(|| Heading::new(guid)).compare(guid);
         }
-        let row: Vec<_> = std::iter::once(guid).chain(others.iter().map(|place| values[*place])).collect();
-        incoming.append(&row).map_err(|cause| fault(&cause))?;
+        let row = std::iter::once(guid).chain(others.iter().map(|place| records.value(*place)));
+        incoming.append(row).map_err(|cause| fault(&cause))?;
         there = records.next_record().map_err(|cause| fault(&cause))?;
     }
     incoming.blank = records.blank();
@@ -143,10 +142,10 @@ fn distinct(names: &[String]) -> Vec<Column> {
 }
 
 /// What is wrong with the number of values. Empty ones at the end say nothing, and spreadsheets like to write them.
-fn misshapen(values: &[Option<&str>], width: usize) -> Option<String> {
-    let wrong = values.len() < width || values[width..].iter().any(Option::is_some);
+fn misshapen(record: &Records, width: usize) -> Option<String> {
+    let wrong = record.width() < width || (width..record.width()).any(|place| record.value(place).is_some());
     wrong.then(|| {
         let plural = |count: usize| if count == 1 { "1 value".into() } else { format!("{count} values") };
-        format!("{}, where the first line has {width}", plural(values.len()))
+        format!("{}, where the first line has {width}", plural(record.width()))
     })
 }

@@ -83,7 +83,7 @@ impl<'c> Incoming<'c> {
     }
 
     /// Appends a row of text, the id first.
-    pub(super) fn append(&mut self, values: &[Option<&str>]) -> duckdb::Result<()> {
+    pub(super) fn append<'v>(&mut self, values: impl IntoIterator<Item = Option<&'v str>>) -> duckdb::Result<()> {
         let rows = match &mut self.rows {
             Some(rows) => rows,
             None => self.rows.insert(self.connection.appender_to_catalog_and_db("incoming", "temp", "main")?),

@@ -5,9 +5,12 @@ use crate::error::Result;
 use super::super::Window;
 use super::super::tables::{Column, quote, type_of};
 use super::incoming::{Incoming, TABLE};
+use super::repeated::list_repeated;
 
 /// So much of a value is shown.
 const SHOWN: usize = 80;
+/// A plain scan keeps the order by itself, and sorting millions of rows would take longer than all the rest.
+const SORTED: &str = "ORDER BY incoming.rowid";
 /// What a column of text may be instead.
 const TYPES: [&str; 5] = ["BIGINT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP"];
 
@@ -98,33 +101,31 @@ impl Window<'_> {
     pub(super) fn insert(&self, places: &[Column], ids: u64) -> duckdb::Result<u64> {
         let table = self.quoted(&self.tables.table);
         let names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
-        let values: Vec<String> = places.iter().enumerate().map(|(n, place)| format!("c{n}::{}", place.kind)).collect();
+        let values: Vec<String> =
+            places.iter().enumerate().map(|(n, place)| format!("incoming.c{n}::{}", place.kind)).collect();
         let (id, guid) = (names[0], &values[0]);
         // A row that says nothing of it is pending.
         let done = quote(&self.tables.done);
         let fill = if names.iter().any(|name| name.eq_ignore_ascii_case(&done)) { None } else { Some(done) };
         let filled = if fill.is_some() { ", false" } else { "" };
         let fill = fill.map(|done| format!(", {done}")).unwrap_or_default();
-        self.connection.execute_batch(&format!(
-            "CREATE OR REPLACE TEMP TABLE first AS SELECT min(rowid) AS place FROM {TABLE} WHERE c0 IS NOT NULL GROUP BY {guid}"
-        ))?;
-        let count = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
-        let distinct = count("SELECT count(*) FROM temp.main.first")?;
-        let filled_before = count(&format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)"))? > 0;
-        let mut only = String::from("c0 IS NOT NULL");
-        if distinct < ids {
-            only.push_str(" AND rowid IN (SELECT place FROM temp.main.first)");
+        // Joins and sorts of these kinds go through the disk when memory is short; IN and DELETE do not.
+        let mut from = format!("{TABLE} AS incoming");
+        let mut order = "";
+        if list_repeated(self.connection, guid, ids)? {
+            from.push_str(" ANTI JOIN temp.main.repeated ON repeated.place = incoming.rowid");
+            order = SORTED;
         }
-        if filled_before {
+        let filled_before = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)");
+        if self.connection.query_row(&filled_before, [], |row| row.get::<_, u64>(0))? > 0 {
             // Whatever collation the column has, ids are told apart by their bytes.
             let bytes = if places[0].kind == "VARCHAR" { " COLLATE \"binary\"" } else { "" };
-            only.push_str(&format!(" AND {guid} NOT IN (SELECT {id}{bytes} FROM {table} WHERE {id} IS NOT NULL)"));
+            from.push_str(&format!(" ANTI JOIN {table} AS known ON known.{id}{bytes} = {guid}"));
+            order = SORTED;
         }
-        // A plain scan keeps the order by itself, and sorting millions of rows would take longer than all the rest.
-        let order = if distinct < ids || filled_before { "ORDER BY rowid" } else { "" };
         let added = self.connection.execute(
             &format!(
-                "INSERT INTO {table} ({}{fill}) SELECT {}{filled} FROM {TABLE} WHERE {only} {order}",
+                "INSERT INTO {table} ({}{fill}) SELECT {}{filled} FROM {from} WHERE incoming.c0 IS NOT NULL {order}",
                 names.join(", "),
                 values.join(", "),
             ),

@@ -124,12 +124,9 @@ impl Entries<'_, '_> {
     }
 
     fn add_row(&mut self, guid: Option<&str>, others: &[Option<Cow<'_, str>>]) -> Result<()> {
-        let mut row = vec![None; self.incoming.columns.len() + 1];
-        row[0] = guid.filter(|guid| !guid.trim().is_empty());
-        for (place, value) in others.iter().enumerate() {
-            row[place + 1] = value.as_deref();
-        }
-        self.incoming.append(&row).map_err(|cause| self.fault(cause))
+        let guid = guid.filter(|guid| !guid.trim().is_empty());
+        let others = (0..self.incoming.columns.len()).map(|place| others.get(place)?.as_deref());
+        self.incoming.append(std::iter::once(guid).chain(others)).map_err(|cause| self.fault(cause))
     }
 
     fn add_object(&mut self, object: &Object<'_>) -> Result<()> {

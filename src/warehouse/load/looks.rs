@@ -19,10 +19,12 @@ const TRAITS: [(Trait, u64); 3] = [
 ];
 
 fn is_uuid(entry: &str) -> bool {
-    let parts: Vec<&str> = entry.trim_matches(['{', '}']).split('-').collect();
-    let hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
-    (lengths == [8, 4, 4, 4, 12] || lengths == [32]) && parts.iter().all(|part| hex(part))
+    let entry = entry.trim_matches(['{', '}']).as_bytes();
+    let fits = |(place, byte): (usize, &u8)| match place {
+        8 | 13 | 18 | 23 if entry.len() == 36 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    matches!(entry.len(), 32 | 36) && entry.iter().enumerate().all(fits)
 }
 
 /// Finds out whether the first entry of a list is of another kind than all others.

@@ -9,6 +9,7 @@ mod insert;
 mod json;
 mod looks;
 mod parquet;
+mod repeated;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +21,9 @@ use super::{Access, Effort, Tables, Warehouse, Window};
 
 use incoming::Incoming;
 use looks::Heading;
+
+/// What DuckDB gets. What does not fit goes through the disk.
+const MEMORY: u64 = 192 << 20;
 
 /// One file of GUIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +124,7 @@ impl Source {
                 continue;
             }
             heading.get_or_insert_with(|| Heading::new(line)).compare(line);
-            incoming.append(&[Some(line)]).map_err(|cause| fault(&cause))?;
+            incoming.append([Some(line)]).map_err(|cause| fault(&cause))?;
         }
         if let Some(name) = heading.as_ref().and_then(Heading::name) {
             incoming.notices.push(format!(
@@ -145,13 +149,14 @@ pub fn load(
 ) -> Result<LoadReport> {
     sources.iter().try_for_each(Source::must_be_readable)?;
     let made = !file.exists();
-    // Sorting out duplicates among millions takes more memory than a run is given.
-    let memory = super::room(2);
+    let memory = super::room(2).min(MEMORY);
+    // Each thread holds blocks of its own, for which there may be no room.
+    let effort = if memory < MEMORY { Effort::Beside } else { Effort::Alone };
     let (warehouse, access) = if made {
-        (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Make)
+        (Warehouse::start(file.to_owned(), tables.clone(), memory, effort)?, Access::Make)
     } else {
         super::must_be_warehouse(file)?;
-        (Warehouse::start(file.to_owned(), tables.clone(), memory, Effort::Alone)?, Access::Write)
+        (Warehouse::start(file.to_owned(), tables.clone(), memory, effort)?, Access::Write)
     };
     let Some(window) = warehouse.open_within(access, patience, &mut |_| false)? else {
         unreachable!("nothing stops it")
