@@ -116,7 +116,7 @@ fn sha256sum_checks_the_disk_by_what_the_table_says() {
     env.write("thumbs.sha256", list + "\n");
     let check = || {
         let mut program = Command::new("sha256sum");
-        program.args(["--check", "--quiet", "../thumbs.sha256"]).current_dir(env.dest()).status().unwrap().success()
+        program.args(["--check", "--quiet", "../thumbs.sha256"]).current_dir(env.dest()).output().unwrap().status.success()
     };
     assert!(check());
     let mut body = std::fs::read(env.image(&guids[2])).unwrap();
