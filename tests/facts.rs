@@ -1,7 +1,5 @@
 //! `thumb_file`: what is home is what it says, whoever brought it; and pictures that stand for what is not there.
 
-use std::process::Command;
-
 use crate::support::{Env, Origin, Reply, guids, image_for, small_image_for};
 
 /// What is told of each file, less what belongs to one run.
@@ -105,24 +103,6 @@ fn lines_of_an_older_toller_are_merged_and_say_nothing_of_their_files() {
         let out = env.toller(["merge", "--warehouse"]).arg(env.warehouse()).arg("out.ndjson").run().expect(1);
         out.complains().stderr_has("line 1");
     }
-}
-
-#[test]
-fn sha256sum_checks_the_disk_by_what_the_table_says() {
-    let guids = guids(5);
-    let (env, origin) = (Env::with(&guids), Origin::start());
-    env.fetch(&origin).run().expect(0);
-    let list = env.query("SELECT sha256 || '  ' || source_image_id || '.jpg' FROM thumb_file").concat().join("\n");
-    env.write("thumbs.sha256", list + "\n");
-    let check = || {
-        let mut program = Command::new("sha256sum");
-        program.args(["--check", "--quiet", "../thumbs.sha256"]).current_dir(env.dest()).output().unwrap().status.success()
-    };
-    assert!(check());
-    let mut body = std::fs::read(env.image(&guids[2])).unwrap();
-    body[200] ^= 1;
-    env.write(&format!("thumbs/{}.jpg", guids[2]), body);
-    assert!(!check());
 }
 
 #[test]
