@@ -336,3 +336,17 @@ fn another_spelling_of_an_id_is_another_image() {
         assert_eq!(merge(line(own))["done"], 1, "{kind}");
     }
 }
+
+#[test]
+fn with_a_destination_an_outcome_counts_if_its_file_is_there_and_is_what_is_expected() {
+    for (expect, done) in [(None, 2), (Some("any"), 2), (Some("image"), 1)] {
+        let env = Env::with(&["a", "b", "c"]);
+        env.write("thumbs/a.jpg", crate::support::small_image_for("a"));
+        env.write("thumbs/b.jpg", "<html>Sorry</html>");
+        env.write("out.ndjson", ok("a") + &ok("b") + &ok("c"));
+        let expect: Vec<_> = expect.iter().flat_map(|what| ["--expect", what]).collect();
+        let merge =
+            merge(&env, &["out.ndjson", "--json", "--extension", "jpg"]).args(&expect).arg("--dest").arg(env.dest());
+        assert_eq!(merge.run().expect(3).json()["done"], done, "{expect:?}");
+    }
+}

@@ -18,12 +18,13 @@ use crate::line::{Arrival, parse};
 use crate::machine;
 use crate::manifest::{RunManifest, new_run_id};
 use crate::outcome::{How, Outcome, Saved};
-use crate::store::Layout;
+use crate::run::Expect;
+use crate::store::{self, Layout, Look};
 use crate::tally::Tally;
 use crate::terminal::{self, MergeReport};
 use crate::warehouse::{Effort, Merged, RunsTable, Shape, Warehouse};
 
-use super::options::{LayoutArgs, WarehouseArgs, WarehouseConfig, layout_like};
+use super::options::{ExpectArg, LayoutArgs, WarehouseArgs, WarehouseConfig, expect_like, layout_like};
 
 /// How many outcomes are applied in one transaction: many, because each goes through the whole table twice.
 const BATCH: usize = 250_000;
@@ -51,6 +52,9 @@ pub struct MergeArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "its type says it")]
     pub layout: LayoutArgs,
+    /// With --dest, look into each file, and take for home only what is this
+    #[arg(long, value_name = "WHAT")]
+    pub expect: Option<ExpectArg>,
     /// What `pipe` printed, gzipped or not; - is standard input
     #[arg(value_name = "OUTCOMES", required = true)]
     pub sources: Vec<PathBuf>,
@@ -66,7 +70,7 @@ pub struct MergeArgs {
 pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
-    let proof = Proof::new(args.layout, &books, place.lock_wait)?;
+    let proof = Proof::new(args.layout, args.expect, &books, place.lock_wait)?;
     let run = RunManifest {
         run_id: new_run_id(SystemTime::now()),
         started_at: SystemTime::now(),
@@ -169,24 +173,32 @@ impl Merge<'_> {
     }
 }
 
-/// Whether the files that outcomes speak of are looked for, and where.
-enum Proof {
-    /// The shards' word is taken.
-    Taken,
+/// Whether the files that outcomes speak of are looked for, and how.
+struct Proof {
+    place: Place,
+    /// What each of them must be, where that was named; else it is enough that it is there.
+    expect: Option<Expect>,
+}
+
+/// Where files are looked for.
+enum Place {
+    /// Nowhere: the shards' word is taken.
+    Nowhere,
     /// In a destination whose layout is known.
-    Checked(Layout),
+    Known(Layout),
     /// In a destination of which nothing else is known: below it, as the line says.
-    CheckedAsSaid(PathBuf),
+    AsSaid(PathBuf),
 }
 
 impl Proof {
-    fn new(args: LayoutArgs, books: &Warehouse, lock_wait: Duration) -> Result<Self> {
-        let Some(dest) = args.dest.clone() else { return Ok(Self::Taken) };
+    fn new(args: LayoutArgs, given: Option<ExpectArg>, books: &Warehouse, lock_wait: Duration) -> Result<Self> {
+        let expect = given.map(|given| expect_like(Some(given), None));
+        let Some(dest) = args.dest.clone() else { return Ok(Self { place: Place::Nowhere, expect }) };
         let last = books.read(lock_wait, |window| window.last_destination())?;
         if last.is_none() && args.extension.is_none() && args.fanout.is_none() {
-            return Ok(Self::CheckedAsSaid(dest));
+            return Ok(Self { place: Place::AsSaid(dest), expect });
         }
-        Ok(Self::Checked(layout_like(args, last.as_ref())?.0))
+        Ok(Self { place: Place::Known(layout_like(args, last.as_ref())?), expect })
     }
 
     fn is_given(&self, arrival: &Arrival) -> bool {
@@ -194,10 +206,10 @@ impl Proof {
         if arrival.outcome.result.is_err() {
             return true;
         }
-        match self {
-            Self::Taken => true,
-            Self::Checked(layout) => is_there(&layout.path(guid)),
-            Self::CheckedAsSaid(dest) => {
+        match &self.place {
+            Place::Nowhere => true,
+            Place::Known(layout) => self.is_there(&layout.path(guid)),
+            Place::AsSaid(dest) => {
                 let said = Path::new(arrival.path.as_deref().unwrap_or_default());
                 let names = said.components().rev().map_while(|part| match part {
                     Component::Normal(name) => Some(Path::new(name)),
@@ -207,14 +219,19 @@ impl Proof {
                     *below = if below.as_os_str().is_empty() { name.to_owned() } else { name.join(&*below) };
                     Some(dest.join(&*below))
                 };
-                names.take(DEEPEST).scan(PathBuf::new(), longer).any(|file| is_there(&file))
+                names.take(DEEPEST).scan(PathBuf::new(), longer).any(|file| self.is_there(&file))
             }
         }
     }
-}
 
-fn is_there(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
+    fn is_there(&self, path: &Path) -> bool {
+        let there = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
+        let mut body = Vec::new();
+        let is = |expect: Expect| {
+            matches!(store::read(path, machine::memory() / 4, &mut body), Ok(Look::Read)) && expect.check(&body).is_ok()
+        };
+        there && self.expect.is_none_or(is)
+    }
 }
 
 /// Outcomes of one transaction, one for each GUID: a success stands, the latest of several; failures add up in the order they

@@ -4,13 +4,12 @@
 //! waits for it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 
 use crate::error::{Error, ExitCode, Result};
 use crate::machine;
-use crate::manifest::is_dead;
 use crate::report::{Report, Sheet, write};
 use crate::store::Layout;
 use crate::terminal;
@@ -34,15 +33,9 @@ pub struct ReportArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "its type says it")]
     pub warehouse: WarehouseArgs,
-    /// The folder of the files [default: that of the table's last run]
-    #[arg(long, value_name = "DIR")]
-    pub dest: Option<PathBuf>,
-    /// What follows the GUID in a file's name [default: that of the table's last run]
-    #[arg(long, value_name = "EXT")]
-    pub extension: Option<String>,
-    /// Levels of folders [default: that of the table's last run]
-    #[arg(long, value_name = "N")]
-    pub fanout: Option<u8>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "its type says it")]
+    pub layout: LayoutArgs,
     /// Where the page goes; - is stdout [default: beside the warehouse, FILE.report.html; none with --json]
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -89,14 +82,13 @@ pub fn report(args: ReportArgs) -> Result<ExitCode> {
     drop(books);
     let running = mark_living(&mut found.runs);
     let pictures = std::mem::take(&mut found.pictures);
-    let layout = LayoutArgs { dest: args.dest, extension: args.extension, fanout: args.fanout, expect: None };
     let report = Report {
         made_at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         warehouse: place.file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         running,
         found,
         chosen: choice,
-        sheet: sheet(layout, last.as_ref(), pictures)?,
+        sheet: sheet(args.layout, last.as_ref(), pictures)?,
     };
     if to_stdout {
         terminal::print(&report.page()?)?;
@@ -118,9 +110,8 @@ pub fn report(args: ReportArgs) -> Result<ExitCode> {
 /// Says of each run that is on record as under way whether its process lives, and gives the first one that does.
 fn mark_living(runs: &mut [RunRow]) -> Option<String> {
     let host = machine::host();
-    for run in runs.iter_mut().filter(|run| run.status == "running") {
-        let silent = Duration::try_from_secs_f64(run.silent_for).unwrap_or_default();
-        run.lives = !is_dead(run.host.as_deref(), run.pid, Some(silent), &host);
+    for run in runs.iter_mut() {
+        run.lives = run.is_alive(&host);
     }
     runs.iter().find(|run| run.lives).map(|run| run.run_id.clone())
 }
@@ -132,7 +123,7 @@ fn sheet(args: LayoutArgs, last: Option<&RunRow>, pictures: Vec<Picture>) -> Res
     if !typed && last.is_none() {
         return Ok(Sheet::without_files("no run has named the folder of the files".into()));
     }
-    let (layout, _) = layout_like(args, last)?;
+    let layout = layout_like(args, last)?;
     match std::fs::read_dir(&layout.dest) {
         Ok(_) => {
             let dest = std::path::absolute(&layout.dest).unwrap_or_else(|_| layout.dest.clone());

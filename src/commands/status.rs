@@ -8,7 +8,6 @@ use clap::Args;
 use crate::error::{Error, ExitCode, Result};
 use crate::failure::Kind;
 use crate::machine;
-use crate::manifest::is_dead;
 use crate::terminal::{Running, StatusReport, failures_text, print, print_notice, show};
 use crate::warehouse::{Condition, Effort, Warehouse};
 
@@ -94,9 +93,8 @@ fn look(books: &Warehouse, lock_wait: Duration, condition: Option<&Condition>) -
         Ok((window.standing(&shape, condition)?, window.last_runs(LAST_RUNS)?))
     })?;
     let host = machine::host();
-    for run in runs.iter_mut().filter(|run| run.status == "running") {
-        let silent = Duration::try_from_secs_f64(run.silent_for).unwrap_or_default();
-        run.lives = !is_dead(run.host.as_deref(), run.pid, Some(silent), &host);
+    for run in &mut runs {
+        run.lives = run.is_alive(&host);
     }
     let running = runs.iter().find(|run| run.lives).map(Running::new);
     let mut dead = 0..LAST_RUNS;

@@ -1,9 +1,21 @@
-//! What the last run in this warehouse says of itself: where its files are, and what its tables were called.
+//! What runs say of themselves: whether one lives, where the last one's files are, and what its tables were called.
+
+use std::time::Duration;
 
 use crate::error::Result;
+use crate::manifest::is_dead;
 
 use super::tables::text;
 use super::{RunRow, Tables, Window};
+
+impl RunRow {
+    /// Whether it is under way, and its process lives, as far as this host can tell.
+    #[must_use]
+    pub fn is_alive(&self, here: &str) -> bool {
+        let silent = Duration::try_from_secs_f64(self.silent_for).unwrap_or_default();
+        self.status == "running" && !is_dead(self.host.as_deref(), self.pid, Some(silent), here)
+    }
+}
 
 impl Window<'_> {
     /// The latest run of this table of images that had a destination.

@@ -113,7 +113,7 @@ impl WarehouseConfig {
     }
 }
 
-/// How files are called: for the commands that can also take it from the last run.
+/// Where files are, and how they are called: for the commands that can also take it from the last run.
 #[derive(Debug, Args)]
 pub struct LayoutArgs {
     /// The folder of the files [default: that of the table's last run]
@@ -125,9 +125,6 @@ pub struct LayoutArgs {
     /// Levels of folders [default: that of the table's last run]
     #[arg(long, value_name = "N")]
     pub fanout: Option<u8>,
-    /// What counts as a good file [default: that of the table's last run]
-    #[arg(long, value_name = "WHAT")]
-    pub expect: Option<ExpectArg>,
 }
 
 /// `--expect`
@@ -139,11 +136,11 @@ pub enum ExpectArg {
     Any,
 }
 
-/// How files are called, from what was typed and, for the rest, from the table's last run.
+/// Where files are, from what was typed and, for the rest, from the table's last run.
 ///
 /// # Errors
 /// A wrong value, or a destination that nobody has named.
-pub fn layout_like(args: LayoutArgs, last: Option<&RunRow>) -> Result<(Layout, Expect)> {
+pub fn layout_like(args: LayoutArgs, last: Option<&RunRow>) -> Result<Layout> {
     let dest = args.dest.or_else(|| last.and_then(|run| run.dest.as_deref()).map(PathBuf::from));
     let dest = dest.ok_or_else(|| {
         Error::usage("--dest", "no run of this table has named a destination yet, so it must be given")
@@ -153,12 +150,17 @@ pub fn layout_like(args: LayoutArgs, last: Option<&RunRow>) -> Result<(Layout, E
         None => last.and_then(|run| run.extension.clone()).unwrap_or_default(),
     };
     let fanout = args.fanout.or_else(|| last.and_then(|run| u8::try_from(run.fanout).ok())).unwrap_or(0);
-    let expect = match (args.expect, last.and_then(|run| run.expect.as_deref())) {
+    layout(dest, extension, fanout)
+}
+
+/// What counts as a good file, as was typed or as the table's last run had it.
+#[must_use]
+pub fn expect_like(given: Option<ExpectArg>, last: Option<&RunRow>) -> Expect {
+    match (given, last.and_then(|run| run.expect.as_deref())) {
         (Some(given), _) => expect(given),
         (None, Some("any")) => Expect::Any,
         (None, _) => Expect::Image,
-    };
-    Ok((layout(dest, extension, fanout)?, expect))
+    }
 }
 
 /// Reads `--shard`: K/N, or `auto` for what Slurm or Kubernetes say of this process.

@@ -21,7 +21,9 @@ use crate::tally::Tally;
 use crate::terminal::{self, Progress, Style, VerifyReport, grouped};
 use crate::warehouse::{Claim, Claims, Effort, Shape, Warehouse};
 
-use super::options::{LayoutArgs, ProgressArg, WarehouseArgs, WarehouseConfig, digests, layout_like, style};
+use super::options::{
+    ExpectArg, LayoutArgs, ProgressArg, WarehouseArgs, WarehouseConfig, digests, expect_like, layout_like, style,
+};
 use judge::{Finding, Judge, Room, Truth};
 use readers::{Seen, look_at, readers};
 
@@ -49,6 +51,9 @@ pub struct VerifyArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "its type says it")]
     pub layout: LayoutArgs,
+    /// What counts as a good file [default: that of the table's last run]
+    #[arg(long, value_name = "WHAT")]
+    pub expect: Option<ExpectArg>,
     /// Make the warehouse true: what is there and whole is done and on record, all else is pending again
     #[arg(long)]
     pub fix: bool,
@@ -93,7 +98,7 @@ pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
         Some(run) => format!("as run {} had it", run.run_id),
         None => String::new(),
     };
-    let (layout, expect) = layout_like(args.layout, last.as_ref())?;
+    let (layout, expect) = (layout_like(args.layout, last.as_ref())?, expect_like(args.expect, last.as_ref()));
     std::fs::metadata(&layout.dest).map_err(|cause| {
         Error::new("destination", layout.dest.display(), cause).with_way_out("name the folder of the files with --dest")
     })?;
