@@ -122,6 +122,8 @@ fn without_a_table_of_files_none_is_kept_and_no_row_outlives_its_file() {
     assert_eq!(env.query("SELECT DISTINCT sha256, width, proof FROM thumb_file"), [["NULL", "280", "structure"]]);
     let refused = env.fetch(&origin).args(["--digest", "none", "--reject-digest", &digest_of(b"")]).run();
     refused.expect(2).complains().stderr_has("--digest none");
+    let refused = env.fetch(&origin).args(["--digest", "none", "--max-same", "30"]).run();
+    refused.expect(2).complains().stderr_has("--digest none");
     env.fetch(&origin).args(["--reject-digest", "12"]).run().expect(2).complains().stderr_has("64 hexadecimal digits");
 }
 

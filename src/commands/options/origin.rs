@@ -68,9 +68,9 @@ pub struct OriginArgs {
     /// A body with this SHA-256 is a failure: a picture that stands for what is not there
     #[arg(long, value_name = "HEX")]
     pub reject_digest: Vec<String>,
-    /// Stop when more than this share of the last 100 bodies are one and the same; 100 is never
-    #[arg(long, value_name = "PERCENT", default_value = "50")]
-    pub max_same: f64,
+    /// Stop when more than this share of the last 100 bodies are one and the same; 100 is never [default: 50]
+    #[arg(long, value_name = "PERCENT")]
+    pub max_same: Option<f64>,
     /// At most so many images this run
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
@@ -253,7 +253,7 @@ impl FetchConfig {
                     None => batch_time,
                 },
                 max_failure_rate: between("--max-failure-rate", args.max_failure_rate, 0.0, 100.0)?,
-                max_same: between("--max-same", args.max_same, 0.0, 100.0)?,
+                max_same: max_same(args.max_same, args.digest)?,
                 expected: None,
             },
             rate: args.rate.map(|rate| between("--rate", rate, 0.001, 1e6)).transpose()?,
@@ -292,6 +292,19 @@ fn placeholders(given: &[String], digest: DigestArg) -> Result<Vec<Sha256>> {
         return Err(Error::usage("--reject-digest", "it does not go with --digest none"));
     }
     super::digests(given)
+}
+
+/// Reads `--max-same`.
+///
+/// # Errors
+/// It is no share, or there are no digests to tell bodies by.
+fn max_same(given: Option<f64>, digest: DigestArg) -> Result<f64> {
+    match given {
+        Some(share) if digest == DigestArg::None && share < 100.0 => {
+            Err(Error::usage("--max-same", "it does not go with --digest none"))
+        }
+        _ => between("--max-same", given.unwrap_or(50.0), 0.0, 100.0),
+    }
 }
 
 fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Identity>> {
