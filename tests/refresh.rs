@@ -188,10 +188,8 @@ fn a_kill_between_a_new_file_and_its_record_is_found_and_mended() {
         });
     };
     send(&origin);
-    let held = env.occupy();
     let reading = || std::fs::read(env.image(&guids[0])).unwrap();
-    // It waits for the warehouse from the start, so that it is let in once and then shut out.
-    drop(held);
+    // The warehouse is taken while the answer is awaited, so that nothing can be recorded.
     let running = refresh(&env, &origin).args(["--batch-seconds", "60"]);
     origin.hold();
     let running = running.spawn();

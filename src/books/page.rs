@@ -24,7 +24,7 @@ pub(super) struct Page {
     /// Hashes of what is in the page, in flight or in the batch, so that an id with several rows is served once, and
     /// the first row of each.
     outstanding: HashMap<u64, i64>,
-    /// Rows whose id was in hand already, under another row.
+    /// Rows whose id was in hand already.
     repeats: u64,
 }
 

@@ -45,7 +45,7 @@ impl Origin {
                 headers.to_mut().insert(name, value.clone());
             }
             let answer = match self.exchange(&hop.uri, &headers, &mut left, body, wait_turn)? {
-                Ok(Answer::Delivered(Delivered::NotModified(_))) if condition.is_none() => {
+                Ok(Answer::Delivered(Delivered::NotModified)) if condition.is_none() => {
                     Err(Failure::of_status(304, "Not Modified", None))
                 }
                 other => other,

@@ -92,7 +92,7 @@ pub enum Delivered {
     /// A body.
     Body(Framing, Said),
     /// What is known is still what the origin has.
-    NotModified(Said),
+    NotModified,
 }
 
 /// The HTTP side: one Agent that all workers share.
@@ -207,7 +207,7 @@ impl Origin {
         }
         match head.status.as_u16() {
             200 => self.take(&head.headers, &mut rest, body).map(Answer::Delivered),
-            304 => Ok(Answer::Delivered(Delivered::NotModified(Said::of(&head.headers)))),
+            304 => Ok(Answer::Delivered(Delivered::NotModified)),
             status @ (301 | 302 | 303 | 307 | 308) => match head.headers.get(LOCATION) {
                 Some(location) => Ok(Answer::Redirect(location.as_bytes().to_vec())),
                 None => Err(Failure::new(Kind::Redirect, "it has no Location").with_status(status)),

@@ -320,7 +320,8 @@ impl Course<'_> {
     }
 
     fn count_what_others_know(&mut self) {
-        self.tally.pending = self.pending - self.ledger.repeats();
+        // Rows may have come meanwhile whose ids were in hand, so that more come to light than were counted.
+        self.tally.pending = self.pending.saturating_sub(self.ledger.repeats());
         self.tally.requests = self.tools.origin.requests();
         self.tally.connections = self.tools.origin.connections();
     }

@@ -1,5 +1,5 @@
 //! Everything that a run decides about what comes home: whether a failure is the image's or the origin's, whether nothing
-//! works at all, when all pause and when they go on, and when too much has failed. Pure: the clock is an argument.
+//! works at all, when all pause and when they go on, when too much has failed or is one and the same picture. Pure: the clock is an argument.
 //!
 //! A failure that may concern everybody is held back until it is known. If the next one goes well, it was the image's, and is
 //! counted like any other. If [`ROW`] of them come in a row, each from an image that has not failed beside others that

@@ -102,7 +102,7 @@ impl Tools {
         };
         let (framing, said) = match self.origin.attempt(&url, self.known(job), body, &wait_turn)? {
             Ok(Delivered::Body(framing, said)) => (framing, said),
-            Ok(Delivered::NotModified(_)) => {
+            Ok(Delivered::NotModified) => {
                 self.pace.well();
                 return Some(Ok(Saved { how: How::Unchanged, facts: Facts::default() }));
             }
