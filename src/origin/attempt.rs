@@ -34,7 +34,7 @@ impl Origin {
             Ok(target) => target,
             Err(failure) => return Some(Err(failure)),
         };
-        let mut seen = vec![first.uri.clone()];
+        let mut seen = Vec::new();
         let mut hop = first.clone();
         let mut left = self.timeout;
         let condition = known.and_then(said::condition);
@@ -53,20 +53,20 @@ impl Origin {
             let location = match answer {
                 Ok(Answer::Redirect(location)) => location,
                 Ok(Answer::Delivered(delivered)) => {
-                    if seen.len() > 1 {
+                    if !seen.is_empty() {
                         self.has_served(&hop.uri);
                     }
                     return Some(Ok(delivered));
                 }
                 // Where a redirect leads is this image's own, unless it has led others home.
-                Err(failure) if seen.len() > 1 && !self.served(&hop.uri) => return Some(Err(failure.of_one())),
+                Err(failure) if !seen.is_empty() && !self.served(&hop.uri) => return Some(Err(failure.of_one())),
                 Err(failure) => return Some(Err(failure)),
             };
+            seen.push(hop.uri.clone());
             hop = match redirect::next_hop(&hop.uri, &location, &seen) {
                 Ok(next) => next,
                 Err(cause) => return Some(Err(Failure::new(Kind::Redirect, cause))),
             };
-            seen.push(hop.uri.clone());
         }
     }
 

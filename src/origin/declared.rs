@@ -131,6 +131,10 @@ fn is_another(headers: &HeaderMap, sent: &[u8], is_unpacked: bool) -> bool {
 /// Every digest that is declared in a way that is understood.
 fn declared(headers: &HeaderMap) -> Vec<Declared> {
     let mut all: Vec<Declared> = Vec::new();
+    // To look for each of them in vain would cost more than all the rest of most heads.
+    if !headers.keys().any(|name| HEADERS.iter().any(|(known, ..)| known.eq_ignore_ascii_case(name.as_str()))) {
+        return all;
+    }
     // The checksum of the checksums of parts.
     let composite = headers.get("x-amz-checksum-type").is_some_and(|value| value.as_bytes() == b"COMPOSITE");
     for (header, form, algorithms) in HEADERS {

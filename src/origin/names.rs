@@ -44,16 +44,21 @@ impl Resolver for Names {
             Some(proxy) => (proxy.host(), proxy.port()),
             None => place(uri),
         };
-        let key = format!("{host}:{port}");
-        let now = Instant::now();
-        let known = locked(&self.0.names).get(&key).filter(|(_, until)| *until > now).map(|(list, _)| list.clone());
-        let list = match known {
-            Some(list) => list,
-            None => self.look_up(host, port, key, timeout)?,
-        };
         let mut addresses = self.empty();
-        for address in config.ip_family().keep_wanted(list.into_iter()).take(16) {
-            addresses.push(address);
+        let mut take = |list: &[SocketAddr]| {
+            let list = list.iter().map(|address| {
+                let mut address = *address;
+                address.set_port(port);
+                address
+            });
+            config.ip_family().keep_wanted(list).take(16).for_each(|address| addresses.push(address));
+        };
+        let names = locked(&self.0.names);
+        if let Some((list, _)) = names.get(host).filter(|(_, until)| *until > Instant::now()) {
+            take(list);
+        } else {
+            drop(names);
+            take(&self.look_up(host, port, timeout)?);
         }
         if addresses.is_empty() { Err(not_found(host, "no address")) } else { Ok(addresses) }
     }
@@ -86,7 +91,7 @@ impl Names {
         }
     }
 
-    fn look_up(&self, host: &str, port: u16, key: String, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+    fn look_up(&self, host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
         // An address needs no look-up; IPv6 ones stand in brackets in a URL.
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(address, port)]);
@@ -95,7 +100,7 @@ impl Names {
         let name = host.to_owned();
         let found = self.wait_for(timeout, move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter))?;
         let list = found.map_err(|error| not_found(host, &error.to_string()))?;
-        locked(&self.0.names).insert(key, (list.clone(), Instant::now() + ADDRESSES_LAST));
+        locked(&self.0.names).insert(host.to_owned(), (list.clone(), Instant::now() + ADDRESSES_LAST));
         Ok(list)
     }
 }

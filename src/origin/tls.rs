@@ -5,12 +5,13 @@
 //! are decrypted, and handed to ureq from there: a twentieth of all the processor time that a fetch takes.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustls::client::{UnbufferedClientConnection, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
+use rustls::{ALL_VERSIONS, CipherSuite, ClientConfig, RootCertStore};
 use ureq::Error;
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
@@ -45,7 +46,9 @@ impl Tls {
     ) -> Result<Self, rustls::Error> {
         let mut store = RootCertStore::empty();
         store.add_parsable_certificates(roots.iter().cloned());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.sort_by_key(|suite| cost(suite.suite()));
+        let provider = Arc::new(provider);
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(ALL_VERSIONS)
             .expect("ring speaks all versions");
@@ -91,7 +94,7 @@ impl<T: Transport> Connector<Either<T, Wire>> for Tls {
             below,
             connection: UnbufferedClientConnection::new(Arc::clone(&self.config), name).map_err(wrapped)?,
             received: vec![0; RECEIVE],
-            filled: 0,
+            waiting: 0..0,
             to_send: vec![0; 1024],
             buffers: LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size()),
         };
@@ -100,6 +103,17 @@ impl<T: Transport> Connector<Either<T, Wire>> for Tls {
             secure.receive(&deadline)?;
         }
         Ok(Some(Either::B(secure)))
+    }
+}
+
+/// How dear a cipher is. Servers mostly take the first that they are offered, and as in browsers that is AES with 128 bits: where
+/// processors have instructions for it, it takes a quarter less of both sides' time than with 256.
+fn cost(suite: CipherSuite) -> u8 {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        _ => 1,
     }
 }
 
@@ -125,9 +139,9 @@ enum Step {
 pub struct Secure<T> {
     below: Either<T, Wire>,
     connection: UnbufferedClientConnection,
-    /// What came from the server and is not decrypted yet, up to `filled`.
+    /// What came from the server, of which the part that is `waiting` is not decrypted yet.
     received: Vec<u8>,
-    filled: usize,
+    waiting: Range<usize>,
     to_send: Vec<u8>,
     buffers: LazyBuffers,
 }
@@ -138,8 +152,9 @@ impl<T: Transport> Secure<T> {
     fn step(&mut self, mut amount: usize, deadline: &Deadline) -> Result<Step, Error> {
         let (mut plain, mut ready) = (false, 0);
         loop {
-            let Self { connection, received, filled, to_send, buffers, .. } = self;
-            let UnbufferedStatus { mut discard, state } = connection.process_tls_records(&mut received[..*filled]);
+            let Self { connection, received, waiting, to_send, buffers, .. } = self;
+            let UnbufferedStatus { mut discard, state } =
+                connection.process_tls_records(&mut received[waiting.clone()]);
             let mut flush = false;
             let step = match state {
                 Ok(ConnectionState::EncodeTlsData(mut message)) => {
@@ -184,8 +199,7 @@ impl<T: Transport> Secure<T> {
                 Ok(_) => Some(Step::Closed),
                 Err(error) => return Err(self.refuse(error, deadline)),
             };
-            received.copy_within(discard..*filled, 0);
-            *filled -= discard;
+            waiting.start += discard;
             if flush {
                 self.send(ready, deadline)?;
                 ready = 0;
@@ -228,13 +242,16 @@ impl<T: Transport> Secure<T> {
 
     /// Receives what there is, at least a byte. An end here is not one that the server announced.
     fn receive(&mut self, deadline: &Deadline) -> Result<(), Error> {
-        if self.filled == self.received.len() {
-            if self.filled >= MOST_RECEIVED {
+        // Mostly nothing waits: what came was whole records.
+        self.received.copy_within(self.waiting.clone(), 0);
+        self.waiting = 0..self.waiting.len();
+        if self.waiting.end == self.received.len() {
+            if self.waiting.end >= MOST_RECEIVED {
                 return Err(wrapped(rustls::Error::General("a message without end".into())));
             }
-            self.received.resize(self.filled * 2, 0);
+            self.received.resize(self.waiting.end * 2, 0);
         }
-        let space = &mut self.received[self.filled..];
+        let space = &mut self.received[self.waiting.end..];
         let length = match &mut self.below {
             Either::B(wire) => wire.receive(space, deadline.left())?,
             Either::A(tunnel) => {
@@ -251,7 +268,7 @@ impl<T: Transport> Secure<T> {
         if length == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        self.filled += length;
+        self.waiting.end += length;
         Ok(())
     }
 }

@@ -197,33 +197,36 @@ impl Window<'_> {
 
     /// A table must be toller's, and for ids of this type, where there is one.
     pub(super) fn must_fit(&self, own: &OwnTable<'_>, shape: &Shape) -> Result<()> {
-        let OwnTable { name, columns, option } = own;
-        let wanted: Vec<_> = columns.iter().map(|(column, _)| *column).collect();
-        let lacking = self.lacking(name, &wanted)?;
-        if !lacking.is_empty() {
-            return Err(self.strange(name, &lacking, option));
-        }
-        // DuckDB numbers the rows of tables only.
-        let numbers = format!("SELECT rowid FROM {} LIMIT 0", self.quoted(name));
-        if !self.columns(name)?.is_empty() && self.connection.prepare(&numbers).is_err() {
-            return Err(self
-                .fault(format!("{name} is a view, which cannot be written"))
-                .with_way_out(format!("name another with {option}")));
-        }
-        match type_of(&self.columns(name)?, wanted[0]) {
-            Some(kind) if kind != shape.id_type => Err(self
-                .fault(format!(
-                    "table {name} is for ids of type {kind}, and those of {} are {}",
-                    self.tables.table, shape.id_type
-                ))
-                .with_way_out(format!("name another with {option}"))),
-            _ => Ok(()),
-        }
+        self.mismatch(own, shape, &self.columns(own.name)?).map_or(Ok(()), Err)
     }
 
     /// Whether a table is there, and toller's.
     pub(super) fn is_there_and_ours(&self, own: &OwnTable<'_>, shape: &Shape) -> Result<bool> {
-        Ok(!self.columns(own.name)?.is_empty() && self.must_fit(own, shape).is_ok())
+        let there = self.columns(own.name)?;
+        Ok(!there.is_empty() && self.mismatch(own, shape, &there).is_none())
+    }
+
+    /// Why a table with these columns, if there is one, is not toller's, or not for ids of this type.
+    fn mismatch(&self, own: &OwnTable<'_>, shape: &Shape, there: &[Column]) -> Option<Error> {
+        let OwnTable { name, columns, option } = own;
+        if there.is_empty() {
+            return None;
+        }
+        let lacking: Vec<_> =
+            columns.iter().map(|(column, _)| *column).filter(|column| type_of(there, column).is_none()).collect();
+        if !lacking.is_empty() {
+            return Some(self.strange(name, &lacking, option));
+        }
+        // DuckDB numbers the rows of tables only.
+        let numbers = format!("SELECT rowid FROM {} LIMIT 0", self.quoted(name));
+        let cause = if self.connection.prepare(&numbers).is_err() {
+            format!("{name} is a view, which cannot be written")
+        } else {
+            let kind = type_of(there, columns[0].0).filter(|kind| *kind != shape.id_type)?;
+            let Shape { id_type, .. } = shape;
+            format!("table {name} is for ids of type {kind}, and those of {} are {id_type}", self.tables.table)
+        };
+        Some(self.fault(cause).with_way_out(format!("name another with {option}")))
     }
 
     /// What makes a table; nothing where it is there.
