@@ -107,6 +107,8 @@ pub struct Facts {
 pub struct Known {
     /// Its length.
     pub bytes: Option<u64>,
+    /// None where none was kept.
+    pub sha256: Option<Sha256>,
     /// As the origin wrote it.
     pub etag: Option<Box<str>>,
     /// As the origin wrote it.

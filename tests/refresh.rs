@@ -122,6 +122,26 @@ fn what_is_gone_at_the_origin_is_kept_and_a_failure_is_for_the_next_run() {
 }
 
 #[test]
+fn a_picture_that_stands_for_another_is_not_asked_for_by_its_version_and_goes_when_there_is_one() {
+    let guids = guids(4);
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    versioned(&origin);
+    env.fetch(&origin).run().expect(0);
+    age(&env, 8);
+    let digest = toller::facts::Sha256::of(&image_for(&guids[1])).to_string();
+    let refresh = || refresh(&env, &origin).args(["--reject-digest", &digest]);
+    let out = refresh().arg("--json").run().expect(3).json();
+    assert_eq!((&out["unchanged"], &out["failures"]["placeholder"]), (&3.into(), &1.into()), "{out}");
+    env.assert_done(&guids);
+    let new = small_image_for("the real one");
+    let body = new.clone();
+    origin.on(&guids[1], [Reply::bytes(200, "image/png", body)]);
+    refresh().run().expect(0);
+    assert_eq!(std::fs::read(env.image(&guids[1])).unwrap(), new);
+    assert_eq!(env.value("SELECT count(*) FROM thumb_failure"), "0");
+}
+
+#[test]
 fn an_origin_that_has_lost_more_than_half_ends_the_run() {
     let guids = guids(150);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());

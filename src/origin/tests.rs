@@ -49,7 +49,7 @@ fn server(answers: &[&str]) -> (String, Receiver<String>) {
 }
 
 fn known(etag: &str, last_modified: &str) -> Known {
-    Known { bytes: None, etag: Some(etag.into()), last_modified: Some(last_modified.into()) }
+    Known { etag: Some(etag.into()), last_modified: Some(last_modified.into()), ..Known::default() }
 }
 
 #[test]

@@ -122,9 +122,13 @@ impl Tools {
         }))
     }
 
-    /// What is on record of an image's file, if the one that is there may be that one.
+    /// What is on record of an image's file, if the one that is there may be that one; not of a picture that stands for
+    /// another, which the origin would say is still the same.
     fn known<'j>(&self, job: &'j Job) -> Option<&'j Known> {
         let known = job.known.as_deref()?;
+        if known.sha256.is_some_and(|digest| self.placeholders.contains(&digest)) {
+            return None;
+        }
         let as_long = self.store.length(&job.guid).is_some_and(|length| known.bytes == Some(length));
         as_long.then_some(known)
     }

@@ -6,7 +6,7 @@ use duckdb::arrow::array::{Array, AsArray, BooleanArray, PrimitiveArray, RecordB
 use duckdb::arrow::datatypes::Int64Type;
 
 use crate::error::Result;
-use crate::facts::Known;
+use crate::facts::{Known, Sha256};
 
 use super::tables::quote;
 use super::{Shape, Window, micros};
@@ -18,6 +18,7 @@ const FIRST: usize = 3;
 pub(super) struct OnRecord<'v> {
     done: &'v BooleanArray,
     bytes: &'v PrimitiveArray<Int64Type>,
+    digests: &'v StringArray,
     etags: &'v StringArray,
     last_modified: &'v StringArray,
 }
@@ -28,8 +29,9 @@ impl<'v> OnRecord<'v> {
         (vectors.num_columns() > FIRST).then(|| Self {
             done: vectors.column(FIRST).as_boolean(),
             bytes: vectors.column(FIRST + 1).as_primitive(),
-            etags: vectors.column(FIRST + 2).as_string(),
-            last_modified: vectors.column(FIRST + 3).as_string(),
+            digests: vectors.column(FIRST + 2).as_string(),
+            etags: vectors.column(FIRST + 3).as_string(),
+            last_modified: vectors.column(FIRST + 4).as_string(),
         })
     }
 
@@ -38,6 +40,7 @@ impl<'v> OnRecord<'v> {
         self.done.value(row).then(|| {
             Box::new(Known {
                 bytes: self.bytes.is_valid(row).then(|| self.bytes.value(row).unsigned_abs()),
+                sha256: self.digests.is_valid(row).then(|| Sha256::parse(self.digests.value(row))).flatten(),
                 etag: text(self.etags),
                 last_modified: text(self.last_modified),
             })
@@ -59,7 +62,7 @@ impl Window<'_> {
         let (from, seen) = if self.has_own_files(shape)? {
             let files = format!(
                 "(SELECT source_image_id AS \"toller id\", TRY_CAST(bytes AS BIGINT) AS \"toller bytes\", \
-                 etag::VARCHAR AS \"toller etag\", last_modified::VARCHAR AS \"toller last_modified\", \
+                 sha256::VARCHAR AS \"toller sha256\", etag::VARCHAR AS \"toller etag\", last_modified::VARCHAR AS \"toller last_modified\", \
                  greatest(TRY_CAST(checked_at AS TIMESTAMP), TRY_CAST(gone_at AS TIMESTAMP)) AS \"toller seen\" FROM {})",
                 self.quoted(&self.tables.file)
             );
@@ -75,9 +78,9 @@ impl Window<'_> {
     /// What is on record of the files, behind other columns.
     pub(super) fn known_sql(&self, shape: &Shape) -> Result<String> {
         let recorded = if self.has_own_files(shape)? {
-            "\"toller bytes\", \"toller etag\", \"toller last_modified\""
+            "\"toller bytes\", \"toller sha256\", \"toller etag\", \"toller last_modified\""
         } else {
-            "NULL::BIGINT, NULL::VARCHAR, NULL::VARCHAR"
+            "NULL::BIGINT, NULL::VARCHAR, NULL::VARCHAR, NULL::VARCHAR"
         };
         Ok(format!(", {}, {recorded}", shape.done))
     }
