@@ -17,6 +17,8 @@ pub struct Tally {
     pub reused: u64,
     /// Files that the origin was asked for again, and that stay: it has no other, or none any more.
     pub unchanged: u64,
+    /// Those among them of which it has none any more.
+    pub gone: u64,
     /// GUIDs that failed, whether for good or not.
     pub failed: u64,
     /// Those among them that may go well later.
@@ -36,7 +38,10 @@ impl Tally {
     pub fn take_back(&mut self, outcome: &Outcome) {
         match &outcome.result {
             Ok(Saved { how: How::Reused, .. }) => self.reused -= 1,
-            Ok(Saved { how: How::Unchanged | How::Gone, .. }) => self.unchanged -= 1,
+            Ok(Saved { how: how @ (How::Unchanged | How::Gone), .. }) => {
+                self.unchanged -= 1;
+                self.gone -= u64::from(*how == How::Gone);
+            }
             Ok(Saved { how: How::Fetched | How::Replaced, facts }) => {
                 self.fetched -= 1;
                 self.bytes -= facts.bytes;
@@ -49,7 +54,10 @@ impl Tally {
     pub fn count(&mut self, outcome: &Outcome) {
         match &outcome.result {
             Ok(Saved { how: How::Reused, .. }) => self.reused += 1,
-            Ok(Saved { how: How::Unchanged | How::Gone, .. }) => self.unchanged += 1,
+            Ok(Saved { how: how @ (How::Unchanged | How::Gone), .. }) => {
+                self.unchanged += 1;
+                self.gone += u64::from(*how == How::Gone);
+            }
             Ok(Saved { how: How::Fetched | How::Replaced, facts }) => {
                 self.fetched += 1;
                 self.bytes += facts.bytes;

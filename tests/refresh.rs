@@ -117,7 +117,7 @@ fn what_is_gone_at_the_origin_is_kept_and_a_failure_is_for_the_next_run() {
     assert_eq!(env.value("SELECT count(*) FROM thumb_failure"), "0");
     // What was gone and has come back is not gone.
     env.sql("UPDATE thumb_file SET gone_at = gone_at - INTERVAL 9 DAY");
-    refresh(&env, &origin).run().expect(0);
+    refresh(&env, &origin).run().expect(0).stdout_has("stay as they were\n");
     assert_eq!(env.value("SELECT count(*) FROM thumb_file WHERE gone_at IS NOT NULL"), "0");
 }
 
@@ -147,6 +147,8 @@ fn an_origin_that_has_lost_more_than_half_ends_the_run() {
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
     env.fetch(&origin).run().expect(0);
     age(&env, 8);
+    origin.on(&guids[0], [Reply::image(), Reply::status(410)]);
+    refresh(&env, &origin).args(["--limit", "1"]).run().expect(0).stdout_has("stay as they were; 1 of them gone");
     origin.always(|_| Reply::status(404));
     refresh(&env, &origin).run().expect(1).complains().stderr_has("failure rate");
     env.assert_done(&guids);

@@ -69,6 +69,9 @@ pub struct FetchReport {
     pub fetched: u64,
     pub reused: u64,
     pub unchanged: u64,
+    /// Those among them that are gone at the origin; `thumb_file.gone_at` says which.
+    #[serde(skip)]
+    pub gone: u64,
     pub failed: u64,
     pub failures: BTreeMap<&'static str, u64>,
     pub bytes: u64,
@@ -110,6 +113,7 @@ impl FetchReport {
             fetched: tally.fetched,
             reused: tally.reused,
             unchanged: tally.unchanged,
+            gone: tally.gone,
             failed: tally.failed,
             failures: tally.failures.iter().map(|(kind, count)| (kind.name(), *count)).collect(),
             bytes: tally.bytes,
@@ -155,7 +159,11 @@ impl FetchReport {
             row(&mut text, "reused", self.reused, "were there already");
         }
         if self.unchanged > 0 {
-            row(&mut text, "unchanged", self.unchanged, "stay as they were");
+            let gone = match self.gone {
+                0 => String::new(),
+                gone => format!("; {} of them gone at the origin (gone_at)", grouped(gone)),
+            };
+            row(&mut text, "unchanged", self.unchanged, &format!("stay as they were{gone}"));
         }
         if self.failed > 0 {
             let kinds: Vec<_> =
