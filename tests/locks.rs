@@ -51,6 +51,18 @@ fn every_command_names_the_process_that_has_the_warehouse() {
 }
 
 #[test]
+fn whoever_waits_longer_than_for_a_batch_is_told_for_whom_and_then_served() {
+    let env = Env::with(&guids(3));
+    let other = env.occupy();
+    let status = env.toller(["status", "--warehouse"]).arg(env.warehouse()).spawn();
+    let words = "waiting for the warehouse, which is locked by";
+    status.wait_for_stderr(words);
+    drop(other);
+    let out = status.wait().expect(0).stdout_has("pending").stderr_has(&me());
+    assert_eq!(out.stderr.matches(words).count(), 1, "{}", out.report());
+}
+
+#[test]
 fn no_patience_is_a_choice() {
     let (env, origin) = (Env::with(&guids(3)), Origin::start());
     let _other = env.occupy();

@@ -69,7 +69,7 @@ pub struct MergeArgs {
 /// Outcomes or the warehouse cannot be used; what was applied before is recorded.
 pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
-    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?.telling(terminal::print_locked);
     let proof = Proof::new(args.layout, args.expect, &books, place.lock_wait)?;
     let run = RunManifest {
         run_id: new_run_id(SystemTime::now()),

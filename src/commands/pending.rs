@@ -54,7 +54,7 @@ pub struct PendingArgs {
 pub fn pending(args: PendingArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let shard = args.shard.as_deref().map(shard).transpose()?;
-    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?.telling(terminal::print_locked);
     let urls = args.url_column.map_or(UrlSource::None, UrlSource::Column);
     let condition = args.condition.map(|sql| books.condition(sql)).transpose()?;
     let selection = Selection { condition, urls, failed: Failed::Take, run_id: String::new(), refresh: None };

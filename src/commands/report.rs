@@ -76,7 +76,7 @@ pub fn report(args: ReportArgs) -> Result<ExitCode> {
         SampleArg::Latest => Choice::Latest,
     };
     let place = WarehouseConfig::new(args.warehouse)?;
-    let books = Warehouse::new(place.file.clone(), place.tables, Effort::Alone)?;
+    let books = Warehouse::new(place.file.clone(), place.tables, Effort::Alone)?.telling(terminal::print_locked);
     let (mut found, last) = books
         .read(place.lock_wait, |window| Ok((window.findings(choice, args.images)?, window.last_destination()?)))?;
     drop(books);

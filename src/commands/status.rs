@@ -8,7 +8,7 @@ use clap::Args;
 use crate::error::{Error, ExitCode, Result};
 use crate::failure::Kind;
 use crate::machine;
-use crate::terminal::{Running, StatusReport, failures_text, print, print_notice, show};
+use crate::terminal::{Running, StatusReport, failures_text, print, print_locked, print_notice, show};
 use crate::warehouse::{Condition, Effort, Warehouse};
 
 use super::options::{WarehouseArgs, WarehouseConfig, interval};
@@ -55,7 +55,7 @@ pub fn status(args: StatusArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let watch = args.watch.as_deref().map(|time| interval("--watch", time)).transpose()?;
     let kind = args.failures.as_deref().map(kind).transpose()?;
-    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?.telling(print_locked);
     if let Some(kind) = kind {
         return list(&books, place.lock_wait, kind, args.limit.unwrap_or(u64::MAX), args.json);
     }

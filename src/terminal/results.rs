@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::manifest::Status;
 use crate::tally::Tally;
 use crate::text::shown;
-use crate::warehouse::LoadReport;
+use crate::warehouse::{LoadReport, Locked};
 
 use super::bar::Examples;
 use super::units::{grouped, rounded, size, span};
@@ -56,6 +56,11 @@ pub fn print_error(error: &Error) {
 /// Prints something that the user should know.
 pub fn print_notice(line: &str) {
     let _ = writeln!(io::stderr().lock(), "toller: {}", shown(line));
+}
+
+/// Says that the warehouse is waited for.
+pub fn print_locked(locked: &Locked) {
+    print_notice(&format!("waiting for the warehouse, which is locked by {}", locked.by));
 }
 
 /// The end of a `fetch`, in the shape of the contract.

@@ -50,6 +50,9 @@ const MEMORY: u64 = 64 << 20;
 /// What the rest of the process takes, and what DuckDB takes without counting it.
 const OWN_MEMORY: u64 = 128 << 20;
 
+/// A lock that is held for longer is a program that has the warehouse open, and no window of another toller's.
+const WORTH_A_WORD: Duration = Duration::from_secs(2);
+
 /// What a window is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -97,6 +100,8 @@ pub struct Warehouse {
     memory: Cell<u64>,
     /// What the tables are called, where nobody says so and the last run does.
     found: OnceCell<Tables>,
+    /// Who hears that another program has it, once that has taken [`WORTH_A_WORD`].
+    tell: fn(&Locked),
 }
 
 /// The warehouse while it is open.
@@ -150,7 +155,14 @@ impl Warehouse {
             catalogue: OnceCell::new(),
             memory: Cell::new(memory),
             found: OnceCell::new(),
+            tell: |_| {},
         })
+    }
+
+    /// The same, and who waits long for another program's lock is told by whom it is held.
+    #[must_use]
+    pub fn telling(self, tell: fn(&Locked)) -> Self {
+        Self { tell, ..self }
     }
 
     /// Changes how many threads DuckDB gets.
@@ -261,10 +273,21 @@ impl Warehouse {
         self.with(Access::Write, patience, write)
     }
 
+    fn open_telling(&self, access: Access, patience: Duration) -> Result<Window<'_>> {
+        let waiting_since = Instant::now();
+        let mut told = false;
+        let window = self.open_within(access, patience, &mut |locked| {
+            if !told && waiting_since.elapsed() >= WORTH_A_WORD {
+                told = true;
+                (self.tell)(locked);
+            }
+            false
+        })?;
+        Ok(window.expect("nothing stops it"))
+    }
+
     fn with<T>(&self, access: Access, patience: Duration, work: impl FnOnce(&Window<'_>) -> Result<T>) -> Result<T> {
-        let Some(window) = self.open_within(access, patience, &mut |_| false)? else {
-            unreachable!("nothing stops it")
-        };
+        let window = self.open_telling(access, patience)?;
         let value = work(&window)?;
         window.close()?;
         Ok(value)

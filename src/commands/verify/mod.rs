@@ -90,7 +90,7 @@ pub fn verify(args: VerifyArgs) -> Result<ExitCode> {
         return Err(Error::usage("--reject-digest", "it does not go with --quick, which reads no file"));
     }
     let place = WarehouseConfig::new(args.warehouse)?;
-    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?;
+    let books = Warehouse::new(place.file, place.tables, Effort::Alone)?.telling(terminal::print_locked);
     let last = books.read(place.lock_wait, |window| window.last_destination())?;
     let sure = args.yes || args.layout.dest.is_some();
     let source = match &last {
