@@ -2,9 +2,14 @@
 //! others, as text or in the type that Parquet gave them. Its names are ours, so that no column of a user's can be
 //! in the way.
 
+use crate::error::Error;
+
 use duckdb::{Appender, Connection, appender_params_from_iter};
 
+use super::super::plain;
 use super::super::tables::{Column, Tables, type_of};
+use super::Source;
+use super::blocks::{self, Block, Entries};
 
 /// The table, in SQL.
 pub(super) const TABLE: &str = "temp.main.incoming";
@@ -19,10 +24,26 @@ pub(super) struct Incoming<'c> {
     /// The columns behind the id.
     pub(super) columns: Vec<Column>,
     rows: Option<Appender<'c>>,
+    /// Where ids may go at once, or went.
+    straight: Option<Straight>,
+    /// How many came by the block; nothing where none did.
+    by_block: Option<u64>,
+    /// No id came twice, or one may have; nothing where it is not known.
+    pub(super) distinct: Option<bool>,
     /// Lines with nothing in them, which are not in the table.
     pub(super) blank: u64,
     /// What the user should know.
     pub(super) notices: Vec<String>,
+}
+
+/// A user's table that is not there yet: ids that need no second look go into it at once.
+pub(super) struct Straight {
+    /// What makes it.
+    pub(super) ddl: String,
+    /// Its name for SQL.
+    pub(super) table: String,
+    /// The id's.
+    pub(super) id: String,
 }
 
 /// How much came.
@@ -34,8 +55,14 @@ pub(super) struct Count {
 }
 
 impl<'c> Incoming<'c> {
-    pub(super) fn new(connection: &'c Connection, tables: &'c Tables, target: Option<Vec<Column>>) -> Self {
-        Self { connection, tables, target, columns: Vec::new(), rows: None, blank: 0, notices: Vec::new() }
+    pub(super) fn new(
+        connection: &'c Connection,
+        tables: &'c Tables,
+        target: Option<Vec<Column>>,
+        straight: Option<Straight>,
+    ) -> Self {
+        let (columns, notices) = (Vec::new(), Vec::new());
+        Self { connection, tables, target, columns, rows: None, straight, by_block: None, distinct: None, blank: 0, notices }
     }
 
     /// Which of a list's columns are to be taken, by their places; says which are not.
@@ -91,6 +118,53 @@ impl<'c> Incoming<'c> {
         rows.append_row(appender_params_from_iter(values))
     }
 
+    /// Takes a list of ids in which nothing else is of use.
+    pub(super) fn stream<E: Entries>(&mut self, source: &Source, entries: E) -> Result<E, Error> {
+        let threads = self.connection.query_row("SELECT current_setting('threads')", [], |row| row.get::<_, u64>(0));
+        let threads = threads.map_err(|cause| source.fault(cause))?;
+        let taken = blocks::stream(entries, usize::try_from(threads).unwrap_or(1), |block| {
+            self.append_block(block).map_err(|cause| source.fault(plain(&cause.to_string())))
+        });
+        let (entries, distinct) = taken?;
+        self.distinct = distinct;
+        Ok(entries)
+    }
+
+    /// Appends a block of ids, in whose table there is no other column.
+    pub(super) fn append_block(&mut self, block: &Block) -> duckdb::Result<()> {
+        if self.by_block.is_none() {
+            self.straight = self.straight.take().filter(|_| block.settled && block.ids > 0);
+            self.straight.as_ref().map_or(Ok(()), |straight| self.connection.execute_batch(&straight.ddl))?;
+        }
+        *self.by_block.get_or_insert(0) += block.ids;
+        self.blank += block.empty;
+        if block.ids == 0 {
+            return Ok(());
+        }
+        // What is not taken apart before is inserted by one thread.
+        let (table, id) = self.place();
+        self.connection
+            .prepare(&format!(
+                "INSERT INTO {table} ({id}) \
+                 WITH ids AS MATERIALIZED (SELECT unnest(string_split(?, chr(10))) AS id) SELECT id FROM ids"
+            ))?
+            .execute([&block.text])
+            .map(|_| ())
+    }
+
+    /// Where the ids are, in SQL: their table and their column.
+    pub(super) fn place(&self) -> (&str, &str) {
+        match &self.straight {
+            Some(straight) if self.by_block.is_some() => (&straight.table, &straight.id),
+            _ => (TABLE, "c0"),
+        }
+    }
+
+    /// Whether they are in the user's table already.
+    pub(super) fn went_straight(&self) -> bool {
+        self.by_block.is_some() && self.straight.is_some()
+    }
+
     /// Everything is there now.
     pub(super) fn end(&mut self) -> duckdb::Result<()> {
         self.rows.take().map_or(Ok(()), |mut rows| rows.flush())
@@ -104,6 +178,9 @@ impl<'c> Incoming<'c> {
     }
 
     pub(super) fn count(&self) -> duckdb::Result<Count> {
+        if let Some(ids) = self.by_block {
+            return Ok(Count { lines: ids + self.blank, ids });
+        }
         let sql = format!("SELECT count(*), count(c0) FROM {TABLE}");
         self.connection.query_row(&sql, [], |row| {
             let (rows, ids): (u64, u64) = (row.get(0)?, row.get(1)?);
