@@ -4,7 +4,7 @@ use crate::error::Result;
 
 use super::super::Window;
 use super::super::tables::{Column, quote, type_of};
-use super::incoming::{Incoming, TABLE};
+use super::incoming::{AGAIN, Incoming, TABLE};
 use super::repeated::{list_repeated, list_twice};
 
 /// So much of a value is shown.
@@ -55,11 +55,7 @@ impl Window<'_> {
     /// within the table would leave holes there, and be held in memory until then.
     pub(super) fn is_distinct(&self, incoming: &Incoming<'_>, ids: u64) -> duckdb::Result<bool> {
         let (table, id) = incoming.place();
-        let distinct = match incoming.distinct {
-            Some(known) => known,
-            None => !list_twice(self.connection, table, id, ids)?,
-        };
-        if distinct {
+        if incoming.distinct || !list_twice(self.connection, table, id, ids)? {
             return Ok(true);
         }
         // Nobody knows the file yet, so that it may be as it likes between two transactions.
@@ -69,6 +65,20 @@ impl Window<'_> {
             quote(self.catalogue)
         ))?;
         Ok(false)
+    }
+
+    /// Leaves of what seems to have come before only what has not: it has the hash of another id.
+    pub(super) fn take_again(&self, place: &Column) -> duckdb::Result<u64> {
+        let table = self.quoted(&self.tables.table);
+        let (id, kind, bytes) = (&place.name, &place.kind, by_bytes(place));
+        let kept = self.connection.execute(
+            &format!(
+                "CREATE OR REPLACE TEMP TABLE incoming AS SELECT c0 FROM {AGAIN} AS again \
+                 ANTI JOIN {table} AS known ON known.{id}{bytes} = TRY_CAST(again.c0 AS {kind})"
+            ),
+            [],
+        )?;
+        Ok(kept as u64)
     }
 
     /// Where each column that came goes: its name for SQL and its type there, the id's first.
@@ -140,8 +150,7 @@ impl Window<'_> {
         }
         let filled_before = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)");
         if self.connection.query_row(&filled_before, [], |row| row.get::<_, u64>(0))? > 0 {
-            // Whatever collation the column has, ids are told apart by their bytes.
-            let bytes = if places[0].kind == "VARCHAR" { " COLLATE \"binary\"" } else { "" };
+            let bytes = by_bytes(&places[0]);
             from.push_str(&format!(" ANTI JOIN {table} AS known ON known.{id}{bytes} = {guid}"));
             order = SORTED;
         }
@@ -155,6 +164,11 @@ impl Window<'_> {
         )?;
         Ok(added as u64)
     }
+}
+
+/// Whatever collation the column has, ids are told apart by their bytes.
+fn by_bytes(place: &Column) -> &'static str {
+    if place.kind == "VARCHAR" { " COLLATE \"binary\"" } else { "" }
 }
 
 /// Whether a value reads otherwise as this type, in SQL.

@@ -11,6 +11,7 @@ mod json;
 mod looks;
 mod parquet;
 mod repeated;
+mod seen;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -214,7 +215,7 @@ impl Window<'_> {
             table: self.quoted(&self.tables.table),
             id: quote(&self.tables.id),
         });
-        let mut incoming = Incoming::new(self.connection, self.tables, target, straight);
+        let mut incoming = Incoming::new(self.connection, self.tables, target, straight, self.memory.get());
         source.read(&mut incoming, header)?;
         let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
         incoming.end().map_err(|cause| fault(&cause))?;
@@ -223,11 +224,12 @@ impl Window<'_> {
             incoming.notices.push("there is nothing in it".into());
         }
         incoming.notices.extend(looks::strange(&incoming, self, exists).map_err(|cause| fault(&cause))?);
-        let added = if incoming.went_straight() && self.is_distinct(&incoming, there.ids).map_err(|cause| fault(&cause))? {
-            there.ids
-        } else {
-            self.put(source, &mut incoming, exists, there.ids)?
-        };
+        let fresh = there.ids - there.again;
+        let straight = incoming.went_straight() && self.is_distinct(&incoming, fresh).map_err(|cause| fault(&cause))?;
+        let mut added = if straight { fresh } else { self.put(source, &mut incoming, exists, fresh)? };
+        if there.again > 0 {
+            added += self.put_again(source, &mut incoming)?;
+        }
         report.lines += there.lines;
         report.added += added;
         report.known += there.ids - added;
@@ -245,10 +247,24 @@ impl Window<'_> {
             }
             self.connection.execute_batch(&self.table_ddl(&incoming.columns)).map_err(|cause| fault(&cause))?;
         }
+        self.put_fitting(source, incoming, ids)
+    }
+
+    fn put_fitting(&self, source: &Source, incoming: &Incoming<'_>, ids: u64) -> Result<u64> {
+        let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
         let places = self.places(incoming)?;
         if let Some(cause) = self.misfit(incoming, &places).map_err(|cause| fault(&cause))? {
             return Err(source.fault(cause));
         }
-        self.insert(&places, ids, incoming.distinct == Some(true)).map_err(|cause| fault(&cause))
+        self.insert(&places, ids, incoming.distinct).map_err(|cause| fault(&cause))
+    }
+
+    /// Puts those into the table that seem to have come before, and have not.
+    fn put_again(&self, source: &Source, incoming: &mut Incoming<'_>) -> Result<u64> {
+        let places = self.places(incoming)?;
+        let left = self.take_again(&places[0]);
+        let left = left.map_err(|cause| source.fault(super::plain(&cause.to_string())))?;
+        incoming.distinct = false;
+        if left == 0 { Ok(0) } else { self.put_fitting(source, incoming, left) }
     }
 }

@@ -17,12 +17,11 @@ pub(super) fn list_repeated(connection: &Connection, guid: &str, ids: u64) -> du
     let from = format!("{TABLE} AS incoming");
     let found = list_twice(connection, &from, guid, ids)?;
     if found {
-        let alike = format!("{from} SEMI JOIN temp.main.twice ON twice.hash = hash({guid})");
-        // Grouping goes through the disk when memory is short.
+        // A window goes through the disk when memory is short; grouping by so many texts may not.
         connection.execute_batch(&format!(
-            "CREATE OR REPLACE TEMP TABLE repeated AS SELECT incoming.rowid AS place FROM {alike} \
-             ANTI JOIN (SELECT min(incoming.rowid) AS place FROM {alike} GROUP BY {guid}) AS first \
-             ON first.place = incoming.rowid"
+            "CREATE OR REPLACE TEMP TABLE repeated AS SELECT place FROM \
+             (SELECT incoming.rowid AS place, row_number() OVER (PARTITION BY {guid} ORDER BY incoming.rowid) AS nth \
+             FROM {from} SEMI JOIN temp.main.twice ON twice.hash = hash({guid})) WHERE nth > 1"
         ))?;
     }
     Ok(found)
