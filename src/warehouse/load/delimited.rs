@@ -46,7 +46,8 @@ pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>, header: HasHead
         rows = incoming.stream(source, rows)?;
     } else {
         while rows.advance()? {
-            let row = std::iter::once(guid(&rows.records, rows.id)).chain(others.iter().map(|place| rows.records.value(*place)));
+            let row = std::iter::once(guid(&rows.records, rows.id))
+                .chain(others.iter().map(|place| rows.records.value(*place)));
             incoming.append(row).map_err(|cause| fault(&cause))?;
         }
     }
