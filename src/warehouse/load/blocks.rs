@@ -19,10 +19,20 @@ const BYTES: usize = 16 << 20;
 
 /// The entries of a list, one after the other, in which nothing but the id is of use.
 pub(super) trait Entries: Send + 'static {
-    /// The next one, which may be empty; `None` behind the last.
-    fn next_entry(&mut self) -> Result<Option<Option<&str>>>;
+    /// The next one.
+    fn next_entry(&mut self) -> Result<Entry<'_>>;
     /// Whether all that were given are ids, whatever comes.
     fn is_settled(&self) -> bool;
+}
+
+/// What comes next in a list.
+pub(super) enum Entry<'e> {
+    /// An id.
+    Id(&'e str),
+    /// An entry without one.
+    Empty,
+    /// Nothing any more.
+    End,
 }
 
 /// Ids, one a line; none has the end of a line in it.
@@ -72,12 +82,12 @@ fn read(entries: &mut impl Entries, most: usize, seen: &mut Seen, blocks: &SyncS
         hashes.clear();
         for _ in 0..most {
             match entries.next_entry()? {
-                Some(Some(id)) => {
+                Entry::Id(id) => {
                     hashes.push(hash(id));
                     block.fresh.push(id);
                 }
-                Some(None) => block.empty += 1,
-                None => ended = true,
+                Entry::Empty => block.empty += 1,
+                Entry::End => ended = true,
             }
             if ended || block.fresh.text.len() >= BYTES {
                 break;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::input::{self, Lines, Records, fields};
 
 use super::super::tables::Column;
-use super::blocks::Entries;
+use super::blocks::{Entries, Entry};
 use super::incoming::Incoming;
 use super::looks::Heading;
 use super::{Format, HasHeader, Source};
@@ -105,8 +105,8 @@ fn guid(record: &Records, place: usize) -> Option<&str> {
 }
 
 impl Entries for Rows {
-    fn next_entry(&mut self) -> Result<Option<Option<&str>>> {
-        Ok(self.advance()?.then(|| guid(&self.records, self.id)))
+    fn next_entry(&mut self) -> Result<Entry<'_>> {
+        Ok(if self.advance()? { guid(&self.records, self.id).map_or(Entry::Empty, Entry::Id) } else { Entry::End })
     }
 
     fn is_settled(&self) -> bool {

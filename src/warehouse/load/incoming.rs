@@ -2,9 +2,9 @@
 //! others, as text or in the type that Parquet gave them. Its names are ours, so that no column of a user's can be
 //! in the way.
 
-use crate::error::Error;
-
 use duckdb::{Appender, Connection, appender_params_from_iter};
+
+use crate::error::Error;
 
 use super::super::plain;
 use super::super::tables::{Column, Tables, type_of};
@@ -53,11 +53,11 @@ pub(super) struct Straight {
 
 /// Ids that came by the block.
 #[derive(Default, Clone, Copy)]
-pub(super) struct ByBlock {
+struct ByBlock {
     /// Those that are in the table.
-    pub(super) fresh: u64,
+    fresh: u64,
     /// Those that are not, but beside it, because they seem to have come before.
-    pub(super) again: u64,
+    again: u64,
 }
 
 /// How much came.

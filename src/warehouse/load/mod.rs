@@ -22,7 +22,7 @@ use crate::input::{self, Lines};
 use super::tables::quote;
 use super::{Access, Effort, Tables, Warehouse, Window};
 
-use blocks::Entries;
+use blocks::{Entries, Entry};
 use incoming::{Incoming, Straight};
 use looks::Heading;
 
@@ -139,13 +139,14 @@ struct PlainText {
 }
 
 impl Entries for PlainText {
-    fn next_entry(&mut self) -> Result<Option<Option<&str>>> {
-        let Some(line) = self.lines.next_line().map_err(|cause| self.source.fault(cause))? else { return Ok(None) };
+    fn next_entry(&mut self) -> Result<Entry<'_>> {
+        let line = self.lines.next_line().map_err(|cause| self.source.fault(cause))?;
+        let Some(line) = line else { return Ok(Entry::End) };
         if line.trim().is_empty() {
-            return Ok(Some(None));
+            return Ok(Entry::Empty);
         }
         self.heading.get_or_insert_with(|| Heading::new(line)).compare(line);
-        Ok(Some(Some(line)))
+        Ok(Entry::Id(line))
     }
 
     fn is_settled(&self) -> bool {
