@@ -6,6 +6,9 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
+/// Between two hashes of a block there are mostly many others, which are stepped over by so many.
+const STRIDE: usize = 8;
+
 /// The ids so far, up to so many.
 pub(super) struct Seen {
     hashes: Vec<u64>,
@@ -38,6 +41,9 @@ impl Seen {
         });
         let mut known = 0;
         fresh.retain(|(hash, place)| {
+            while self.hashes.get(known + STRIDE).is_some_and(|known| known < hash) {
+                known += STRIDE;
+            }
             while self.hashes.get(known).is_some_and(|known| known < hash) {
                 known += 1;
             }
@@ -59,10 +65,14 @@ impl Seen {
         let mut left = self.hashes.len();
         self.hashes.resize(left + fresh.len(), 0);
         for (below, (hash, _)) in fresh.iter().enumerate().rev() {
+            let end = left;
+            while left >= STRIDE && self.hashes[left - STRIDE] > *hash {
+                left -= STRIDE;
+            }
             while left > 0 && self.hashes[left - 1] > *hash {
-                self.hashes[left + below] = self.hashes[left - 1];
                 left -= 1;
             }
+            self.hashes.copy_within(left..end, left + below + 1);
             self.hashes[left + below] = *hash;
         }
     }
