@@ -1,7 +1,8 @@
 //! Making and extending a warehouse from the lists that its owner has.
 //!
 //! A list is first read into a table of the connection's own, [`incoming`], where nothing is lost or changed: text
-//! by toller's own readers, which never guess, and Parquet by DuckDB's. From there it goes into the user's table.
+//! by toller's own readers, which never guess, and Parquet by DuckDB's. From there it goes into the user's table. Ids
+//! alone, for a warehouse that is being made, go there at once, by [`blocks`]: nobody knows the file until it is whole.
 
 mod blocks;
 mod delimited;
