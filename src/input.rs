@@ -38,7 +38,7 @@ const FOREIGN: &[(&[u8], &str)] = &[
 ///
 /// # Errors
 /// It cannot be opened, or is no text; the way out is named.
-pub fn list(path: &Path) -> io::Result<Box<dyn BufRead>> {
+pub fn list(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     let mut text = open(path)?;
     match foreign(text.fill_buf()?) {
         Some(cause) => Err(io::Error::new(io::ErrorKind::InvalidData, cause)),
@@ -50,7 +50,7 @@ pub fn list(path: &Path) -> io::Result<Box<dyn BufRead>> {
 ///
 /// # Errors
 /// It cannot be opened.
-pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+pub fn open(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     text(source(path)?)
 }
 
@@ -58,7 +58,7 @@ pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 ///
 /// # Errors
 /// It cannot be opened.
-pub fn source(path: &Path) -> io::Result<Box<dyn Read>> {
+pub fn source(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     Ok(if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path)?) })
 }
 
@@ -80,10 +80,10 @@ pub fn spool(stream: &mut dyn Read) -> io::Result<File> {
 ///
 /// # Errors
 /// Not even its beginning can be read.
-pub fn text(source: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
+pub fn text(source: Box<dyn Read + Send>) -> io::Result<Box<dyn BufRead + Send>> {
     let mut text = BufReader::with_capacity(BUFFER, source);
     let begins = text.fill_buf()?;
-    let mut text: Box<dyn BufRead> = if begins.starts_with(&[0x1f, 0x8b]) {
+    let mut text: Box<dyn BufRead + Send> = if begins.starts_with(&[0x1f, 0x8b]) {
         Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(text)))
     } else if zst::begins(begins) {
         Box::new(BufReader::with_capacity(BUFFER, zst::Frames::new(text)))

@@ -12,6 +12,7 @@ mod support;
 
 mod addresses;
 mod bad_input;
+mod blocks;
 mod conditions;
 mod destination;
 mod digests;

@@ -301,7 +301,7 @@ impl Text {
         Ok(Self { source: source.to_owned(), spooled, lines: None })
     }
 
-    fn read(&mut self) -> io::Result<Box<dyn BufRead>> {
+    fn read(&mut self) -> io::Result<Box<dyn BufRead + Send>> {
         let Some(file) = &mut self.spooled else { return input::open(&self.source) };
         file.rewind()?;
         input::text(Box::new(file.try_clone()?))

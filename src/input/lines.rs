@@ -7,7 +7,7 @@ const LONGEST: usize = 16 << 20;
 
 /// The lines of a text, one after the other, in one buffer.
 pub struct Lines {
-    text: Box<dyn BufRead>,
+    text: Box<dyn BufRead + Send>,
     line: Vec<u8>,
     ending: &'static str,
     number: u64,
@@ -20,7 +20,7 @@ pub struct Lines {
 impl Lines {
     /// Reads from a text.
     #[must_use]
-    pub fn new(text: Box<dyn BufRead>) -> Self {
+    pub fn new(text: Box<dyn BufRead + Send>) -> Self {
         Self { text, line: Vec::new(), ending: "", number: 0, returned: false, peeked: false }
     }
 

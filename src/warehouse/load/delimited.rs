@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::input::{self, Lines, Records, fields};
 
 use super::super::tables::Column;
+use super::blocks::{Entries, Entry};
 use super::incoming::Incoming;
 use super::looks::Heading;
 use super::{Format, HasHeader, Source};
@@ -39,36 +40,78 @@ pub(super) fn read(source: &Source, incoming: &mut Incoming<'_>, header: HasHead
     };
     let columns = incoming.columns.clone();
     incoming.begin(&columns).map_err(|cause| fault(&cause))?;
-    let mut heading = None;
-    let mut there = !matches!(first, First::Header(..)) || records.next_record().map_err(|cause| fault(&cause))?;
-    while there {
-        if let Some(cause) = misshapen(&records, width) {
-            let error = source.fault(format!("line {}: {cause}", records.number()));
-            return Err(error.with_way_out(if records.width() > width {
-                "a value that holds the delimiter has to stand in quotes"
-            } else {
-                "a line has as many values as the first, be they empty"
-            }));
+    let waits = !matches!(first, First::Header(..));
+    let mut rows = Rows { source: source.clone(), records, width, id, first, waits, heading: None };
+    if others.is_empty() {
+        rows = incoming.stream(source, rows)?;
+    } else {
+        while rows.advance()? {
+            let row = std::iter::once(guid(&rows.records, rows.id))
+                .chain(others.iter().map(|place| rows.records.value(*place)));
+            incoming.append(row).map_err(|cause| fault(&cause))?;
         }
-        let guid = records.value(id).filter(|guid| !guid.trim().is_empty());
-        if guid.is_some_and(|guid| guid.contains(['\n', '\r'])) {
-            let cause = format!("line {}: an id goes on in the next line; is a quote not closed?", records.number());
-            return Err(source.fault(cause));
-        }
-        if let (First::Open, Some(guid)) = (&first, guid) {
-            heading.get_or_insert_with(|| Heading::new(guid)).compare(guid);
-        }
-        let row = std::iter::once(guid).chain(others.iter().map(|place| records.value(*place)));
-        incoming.append(row).map_err(|cause| fault(&cause))?;
-        there = records.next_record().map_err(|cause| fault(&cause))?;
     }
-    incoming.blank = records.blank();
-    if let Some(name) = heading.as_ref().and_then(Heading::name) {
+    incoming.blank += rows.records.blank();
+    if let Some(name) = rows.heading.as_ref().and_then(Heading::name) {
         incoming.drop_first().map_err(|cause| fault(&cause))?;
         let cause = format!("its first line, {name}, was taken for a header; --has-header no takes it for a GUID");
         incoming.notices.push(cause);
     }
     Ok(())
+}
+
+/// The records below the header, each of them as wide as it.
+struct Rows {
+    source: Source,
+    records: Records,
+    width: usize,
+    id: usize,
+    first: First,
+    /// The first record was read, to look at it, and is still to come.
+    waits: bool,
+    heading: Option<Heading>,
+}
+
+impl Rows {
+    /// Goes on to the next one; false behind the last.
+    fn advance(&mut self) -> Result<bool> {
+        let fault = |cause: &dyn std::fmt::Display| self.source.fault(cause);
+        if !std::mem::take(&mut self.waits) && !self.records.next_record().map_err(|cause| fault(&cause))? {
+            return Ok(false);
+        }
+        if let Some(cause) = misshapen(&self.records, self.width) {
+            let error = self.source.fault(format!("line {}: {cause}", self.records.number()));
+            return Err(error.with_way_out(if self.records.width() > self.width {
+                "a value that holds the delimiter has to stand in quotes"
+            } else {
+                "a line has as many values as the first, be they empty"
+            }));
+        }
+        let guid = guid(&self.records, self.id);
+        if guid.is_some_and(|guid| guid.contains(['\n', '\r'])) {
+            let number = self.records.number();
+            let cause = format!("line {number}: an id goes on in the next line; is a quote not closed?");
+            return Err(self.source.fault(cause));
+        }
+        if let (First::Open, Some(guid)) = (&self.first, guid) {
+            self.heading.get_or_insert_with(|| Heading::new(guid)).compare(guid);
+        }
+        Ok(true)
+    }
+}
+
+fn guid(record: &Records, place: usize) -> Option<&str> {
+    record.value(place).filter(|guid| !guid.trim().is_empty())
+}
+
+impl Entries for Rows {
+    fn next_entry(&mut self) -> Result<Entry<'_>> {
+        Ok(if self.advance()? { guid(&self.records, self.id).map_or(Entry::Empty, Entry::Id) } else { Entry::End })
+    }
+
+    fn is_settled(&self) -> bool {
+        !self.heading.as_ref().is_some_and(Heading::is_open)
+    }
 }
 
 /// Opens the list behind whatever says what its delimiter is.

@@ -4,10 +4,18 @@
 
 use duckdb::{Appender, Connection, appender_params_from_iter};
 
+use crate::error::Error;
+
+use super::super::plain;
 use super::super::tables::{Column, Tables, type_of};
+use super::Source;
+use super::blocks::{self, Block, Entries, Ids};
+use super::seen::Seen;
 
 /// The table, in SQL.
 pub(super) const TABLE: &str = "temp.main.incoming";
+/// The one beside it, in SQL, for ids that seem to have come before.
+pub(super) const AGAIN: &str = "temp.main.again";
 /// No list has more columns; a JSON object whose keys are ids would have one for each.
 const MOST_COLUMNS: usize = 1_000;
 
@@ -19,10 +27,37 @@ pub(super) struct Incoming<'c> {
     /// The columns behind the id.
     pub(super) columns: Vec<Column>,
     rows: Option<Appender<'c>>,
+    /// Where ids may go at once, or went.
+    straight: Option<Straight>,
+    /// What may be used to remember ids, in bytes.
+    memory: u64,
+    /// How many came by the block; nothing where none did.
+    by_block: Option<ByBlock>,
+    /// No id is in the table twice, as far as its text goes; else one may be.
+    pub(super) distinct: bool,
     /// Lines with nothing in them, which are not in the table.
     pub(super) blank: u64,
     /// What the user should know.
     pub(super) notices: Vec<String>,
+}
+
+/// A user's table that is not there yet: ids that need no second look go into it at once.
+pub(super) struct Straight {
+    /// What makes it.
+    pub(super) ddl: String,
+    /// Its name for SQL.
+    pub(super) table: String,
+    /// The id's.
+    pub(super) id: String,
+}
+
+/// Ids that came by the block.
+#[derive(Default, Clone, Copy)]
+struct ByBlock {
+    /// Those that are in the table.
+    fresh: u64,
+    /// Those that are not, but beside it, because they seem to have come before.
+    again: u64,
 }
 
 /// How much came.
@@ -31,11 +66,31 @@ pub(super) struct Count {
     pub(super) lines: u64,
     /// Those with an id.
     pub(super) ids: u64,
+    /// Those of them that are in [`AGAIN`].
+    pub(super) again: u64,
 }
 
 impl<'c> Incoming<'c> {
-    pub(super) fn new(connection: &'c Connection, tables: &'c Tables, target: Option<Vec<Column>>) -> Self {
-        Self { connection, tables, target, columns: Vec::new(), rows: None, blank: 0, notices: Vec::new() }
+    pub(super) fn new(
+        connection: &'c Connection,
+        tables: &'c Tables,
+        target: Option<Vec<Column>>,
+        straight: Option<Straight>,
+        memory: u64,
+    ) -> Self {
+        Self {
+            connection,
+            tables,
+            target,
+            columns: Vec::new(),
+            rows: None,
+            straight,
+            memory,
+            by_block: None,
+            distinct: false,
+            blank: 0,
+            notices: Vec::new(),
+        }
     }
 
     /// Which of a list's columns are to be taken, by their places; says which are not.
@@ -91,6 +146,59 @@ impl<'c> Incoming<'c> {
         rows.append_row(appender_params_from_iter(values))
     }
 
+    /// Takes a list of ids in which nothing else is of use.
+    pub(super) fn stream<E: Entries>(&mut self, source: &Source, entries: E) -> Result<E, Error> {
+        let fault = |cause: duckdb::Error| source.fault(plain(&cause.to_string()));
+        let threads = self.connection.query_row("SELECT current_setting('threads')", [], |row| row.get::<_, u64>(0));
+        let threads = usize::try_from(threads.map_err(fault)?).unwrap_or(1);
+        self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE again (c0 VARCHAR)").map_err(fault)?;
+        let seen = Seen::new(self.memory);
+        let take = |block: &Block| self.append_block(block).map_err(fault);
+        let (entries, whole) = blocks::stream(entries, threads, seen, take)?;
+        self.distinct = whole;
+        Ok(entries)
+    }
+
+    fn append_block(&mut self, block: &Block) -> duckdb::Result<()> {
+        let begun = self.by_block.is_some();
+        let counts = self.by_block.get_or_insert_default();
+        counts.fresh += block.fresh.count;
+        counts.again += block.again.count;
+        self.blank += block.empty;
+        if !begun {
+            self.straight = self.straight.take().filter(|_| block.settled && block.fresh.count > 0);
+            self.straight.as_ref().map_or(Ok(()), |straight| self.connection.execute_batch(&straight.ddl))?;
+        }
+        let (table, id) = self.place();
+        self.append_ids(table, id, &block.fresh)?;
+        self.append_ids(AGAIN, "c0", &block.again)
+    }
+
+    fn append_ids(&self, table: &str, column: &str, ids: &Ids) -> duckdb::Result<()> {
+        if ids.count == 0 {
+            return Ok(());
+        }
+        // What were not taken apart before it is inserted, would be inserted by one thread.
+        let sql = format!(
+            "INSERT INTO {table} ({column}) \
+             WITH ids AS MATERIALIZED (SELECT unnest(string_split(?, chr(10))) AS id) SELECT id FROM ids"
+        );
+        self.connection.prepare(&sql)?.execute([&ids.text]).map(|_| ())
+    }
+
+    /// Where the ids are, in SQL: their table and their column.
+    pub(super) fn place(&self) -> (&str, &str) {
+        match &self.straight {
+            Some(straight) if self.by_block.is_some() => (&straight.table, &straight.id),
+            _ => (TABLE, "c0"),
+        }
+    }
+
+    /// Whether they are in the user's table already.
+    pub(super) fn went_straight(&self) -> bool {
+        self.by_block.is_some() && self.straight.is_some()
+    }
+
     /// Everything is there now.
     pub(super) fn end(&mut self) -> duckdb::Result<()> {
         self.rows.take().map_or(Ok(()), |mut rows| rows.flush())
@@ -99,15 +207,19 @@ impl<'c> Incoming<'c> {
     /// Takes the first row away again.
     pub(super) fn drop_first(&mut self) -> duckdb::Result<()> {
         self.end()?;
+        self.by_block.iter_mut().for_each(|ids| ids.fresh -= 1);
         let sql = format!("DELETE FROM {TABLE} WHERE rowid = (SELECT min(rowid) FROM {TABLE})");
         self.connection.execute_batch(&sql)
     }
 
     pub(super) fn count(&self) -> duckdb::Result<Count> {
+        if let Some(ByBlock { fresh, again }) = self.by_block {
+            return Ok(Count { lines: fresh + again + self.blank, ids: fresh + again, again });
+        }
         let sql = format!("SELECT count(*), count(c0) FROM {TABLE}");
         self.connection.query_row(&sql, [], |row| {
             let (rows, ids): (u64, u64) = (row.get(0)?, row.get(1)?);
-            Ok(Count { lines: rows + self.blank, ids })
+            Ok(Count { lines: rows + self.blank, ids, again: 0 })
         })
     }
 }

@@ -4,8 +4,8 @@ use crate::error::Result;
 
 use super::super::Window;
 use super::super::tables::{Column, quote, type_of};
-use super::incoming::{Incoming, TABLE};
-use super::repeated::list_repeated;
+use super::incoming::{AGAIN, Incoming, TABLE};
+use super::repeated::{list_repeated, list_twice};
 
 /// So much of a value is shown.
 const SHOWN: usize = 80;
@@ -36,19 +36,49 @@ impl Window<'_> {
         Ok(())
     }
 
-    /// Makes the user's table: the id, the columns that came with it, and toller's two.
-    pub(super) fn make_table(&self, columns: &[Column]) -> duckdb::Result<()> {
+    /// What makes the user's table: the id, the columns that came with it, and toller's two.
+    pub(super) fn table_ddl(&self, columns: &[Column]) -> String {
         let tables = self.tables;
         let own = |name: &str| [&tables.done, &tables.updated].iter().any(|own| own.eq_ignore_ascii_case(name));
         let others = columns.iter().filter(|column| !own(&column.name));
         let others: String = others.map(|column| format!(", {} {}", quote(&column.name), column.kind)).collect();
-        self.connection.execute_batch(&format!(
+        format!(
             "CREATE TABLE {} ({} VARCHAR{others}, {} BOOLEAN DEFAULT false, {} TIMESTAMP)",
             self.quoted(&tables.table),
             quote(&tables.id),
             quote(&tables.done),
             quote(&tables.updated),
-        ))
+        )
+    }
+
+    /// Whether no id went into the user's table twice. If one did, all of them are taken out again: what is deleted
+    /// within the table would leave holes there, and be held in memory until then.
+    pub(super) fn is_distinct(&self, incoming: &Incoming<'_>, ids: u64) -> duckdb::Result<bool> {
+        let (table, id) = incoming.place();
+        if incoming.distinct || !list_twice(self.connection, table, id, ids)? {
+            return Ok(true);
+        }
+        // Nobody knows the file yet, so that it may be as it likes between two transactions.
+        self.connection.execute_batch(&format!(
+            "CREATE OR REPLACE TEMP TABLE incoming AS SELECT {id} AS c0 FROM {table}; DROP TABLE {table}; COMMIT; \
+             CHECKPOINT {}; BEGIN",
+            quote(self.catalogue)
+        ))?;
+        Ok(false)
+    }
+
+    /// Leaves of what seems to have come before only what has not: it has the hash of another id.
+    pub(super) fn take_again(&self, place: &Column) -> duckdb::Result<u64> {
+        let table = self.quoted(&self.tables.table);
+        let (id, kind, bytes) = (&place.name, &place.kind, by_bytes(place));
+        let kept = self.connection.execute(
+            &format!(
+                "CREATE OR REPLACE TEMP TABLE incoming AS SELECT c0 FROM {AGAIN} AS again \
+                 ANTI JOIN {table} AS known ON known.{id}{bytes} = TRY_CAST(again.c0 AS {kind})"
+            ),
+            [],
+        )?;
+        Ok(kept as u64)
     }
 
     /// Where each column that came goes: its name for SQL and its type there, the id's first.
@@ -98,7 +128,7 @@ impl Window<'_> {
     }
 
     /// Adds what the table does not have, in the order in which it came.
-    pub(super) fn insert(&self, places: &[Column], ids: u64) -> duckdb::Result<u64> {
+    pub(super) fn insert(&self, places: &[Column], ids: u64, distinct: bool) -> duckdb::Result<u64> {
         let table = self.quoted(&self.tables.table);
         let names: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
         let values: Vec<String> =
@@ -112,14 +142,15 @@ impl Window<'_> {
         // Joins and sorts of these kinds go through the disk when memory is short; IN and DELETE do not.
         let mut from = format!("{TABLE} AS incoming");
         let mut order = "";
-        if list_repeated(self.connection, guid, ids)? {
+        // Texts that differ may be the same as another type.
+        let distinct = distinct && places[0].kind == "VARCHAR";
+        if !distinct && list_repeated(self.connection, guid, ids)? {
             from.push_str(" ANTI JOIN temp.main.repeated ON repeated.place = incoming.rowid");
             order = SORTED;
         }
         let filled_before = format!("SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT 1)");
         if self.connection.query_row(&filled_before, [], |row| row.get::<_, u64>(0))? > 0 {
-            // Whatever collation the column has, ids are told apart by their bytes.
-            let bytes = if places[0].kind == "VARCHAR" { " COLLATE \"binary\"" } else { "" };
+            let bytes = by_bytes(&places[0]);
             from.push_str(&format!(" ANTI JOIN {table} AS known ON known.{id}{bytes} = {guid}"));
             order = SORTED;
         }
@@ -133,6 +164,11 @@ impl Window<'_> {
         )?;
         Ok(added as u64)
     }
+}
+
+/// Whatever collation the column has, ids are told apart by their bytes.
+fn by_bytes(place: &Column) -> &'static str {
+    if place.kind == "VARCHAR" { " COLLATE \"binary\"" } else { "" }
 }
 
 /// Whether a value reads otherwise as this type, in SQL.

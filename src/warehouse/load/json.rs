@@ -90,7 +90,7 @@ struct Entries<'a, 'c> {
 struct Object<'j>(Vec<(Cow<'j, str>, &'j RawValue)>);
 
 impl Entries<'_, '_> {
-    fn read_lines(mut self, text: Box<dyn BufRead>) -> Result<()> {
+    fn read_lines(mut self, text: Box<dyn BufRead + Send>) -> Result<()> {
         let mut lines = Lines::new(text);
         while let Some(line) = lines.next_line().map_err(|cause| self.source.fault(cause))? {
             if line.trim().is_empty() {

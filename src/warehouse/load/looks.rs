@@ -2,7 +2,7 @@
 
 use super::super::Window;
 use super::super::tables::quote;
-use super::incoming::{Incoming, TABLE};
+use super::incoming::Incoming;
 
 /// So many entries say what the others look like.
 const SAMPLE: usize = 1_000;
@@ -56,6 +56,11 @@ impl Heading {
         }
     }
 
+    /// Whether the entries to come may still show that the first is a header.
+    pub(super) fn is_open(&self) -> bool {
+        self.common.contains(&true)
+    }
+
     /// The first entry, if it is a header.
     pub(super) fn name(&self) -> Option<&str> {
         let rest = self.rest.unwrap_or_default();
@@ -89,7 +94,8 @@ pub(super) fn strange(incoming: &Incoming<'_>, window: &Window<'_>, exists: bool
         let mut statement = window.connection.prepare(&format!("{sql} LIMIT {SAMPLE}"))?;
         statement.query_map([], |row| row.get(0))?.collect()
     };
-    let entries = sample(&format!("SELECT c0 FROM {TABLE} WHERE c0 IS NOT NULL"))?;
+    let (table, id) = incoming.place();
+    let entries = sample(&format!("SELECT {id} FROM {table} WHERE {id} IS NOT NULL"))?;
     let look = STRANGE.iter().find(|(has, _)| !entries.is_empty() && entries.iter().all(|entry| has(entry)));
     let Some((has, words)) = look else { return Ok(None) };
     if exists {

@@ -1,8 +1,10 @@
 //! Making and extending a warehouse from the lists that its owner has.
 //!
 //! A list is first read into a table of the connection's own, [`incoming`], where nothing is lost or changed: text
-//! by toller's own readers, which never guess, and Parquet by DuckDB's. From there it goes into the user's table.
+//! by toller's own readers, which never guess, and Parquet by DuckDB's. From there it goes into the user's table. Ids
+//! alone, for a warehouse that is being made, go there at once, by [`blocks`]: nobody knows the file until it is whole.
 
+mod blocks;
 mod delimited;
 mod incoming;
 mod insert;
@@ -10,6 +12,7 @@ mod json;
 mod looks;
 mod parquet;
 mod repeated;
+mod seen;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,9 +20,11 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::input::{self, Lines};
 
+use super::tables::quote;
 use super::{Access, Effort, Tables, Warehouse, Window};
 
-use incoming::Incoming;
+use blocks::{Entries, Entry};
+use incoming::{Incoming, Straight};
 use looks::Heading;
 
 /// What DuckDB gets. What does not fit goes through the disk.
@@ -114,24 +119,39 @@ impl Source {
     }
 
     fn read_lines(&self, incoming: &mut Incoming<'_>) -> Result<()> {
-        let mut lines = Lines::new(input::list(&self.path).map_err(|cause| self.fault(cause))?);
-        let mut heading = None;
-        let fault = |cause: &dyn std::fmt::Display| self.fault(cause);
-        incoming.begin(&[]).map_err(|cause| fault(&cause))?;
-        while let Some(line) = lines.next_line().map_err(|cause| fault(&cause))? {
-            if line.trim().is_empty() {
-                incoming.blank += 1;
-                continue;
-            }
-            heading.get_or_insert_with(|| Heading::new(line)).compare(line);
-            incoming.append([Some(line)]).map_err(|cause| fault(&cause))?;
-        }
-        if let Some(name) = heading.as_ref().and_then(Heading::name) {
+        let lines = Lines::new(input::list(&self.path).map_err(|cause| self.fault(cause))?);
+        incoming.begin(&[]).map_err(|cause| self.fault(cause))?;
+        let text = PlainText { source: self.clone(), lines, heading: None };
+        let text = incoming.stream(self, text)?;
+        if let Some(name) = text.heading.as_ref().and_then(Heading::name) {
             incoming.notices.push(format!(
                 "its first line, {name}, looks like a header, but was taken for a GUID as plain text has none; in a file whose name ends in .csv it would be one"
             ));
         }
         Ok(())
+    }
+}
+
+/// Plain text: every line with anything in it is a GUID.
+struct PlainText {
+    source: Source,
+    lines: Lines,
+    heading: Option<Heading>,
+}
+
+impl Entries for PlainText {
+    fn next_entry(&mut self) -> Result<Entry<'_>> {
+        let line = self.lines.next_line().map_err(|cause| self.source.fault(cause))?;
+        let Some(line) = line else { return Ok(Entry::End) };
+        if line.trim().is_empty() {
+            return Ok(Entry::Empty);
+        }
+        self.heading.get_or_insert_with(|| Heading::new(line)).compare(line);
+        Ok(Entry::Id(line))
+    }
+
+    fn is_settled(&self) -> bool {
+        true
     }
 }
 
@@ -192,7 +212,12 @@ impl Window<'_> {
 
     fn add(&self, source: &Source, header: HasHeader, exists: bool, report: &mut LoadReport) -> Result<()> {
         let target = if exists { Some(self.columns(&self.tables.table)?) } else { None };
-        let mut incoming = Incoming::new(self.connection, self.tables, target);
+        let straight = (report.made && !exists).then(|| Straight {
+            ddl: self.table_ddl(&[]),
+            table: self.quoted(&self.tables.table),
+            id: quote(&self.tables.id),
+        });
+        let mut incoming = Incoming::new(self.connection, self.tables, target, straight, self.memory.get());
         source.read(&mut incoming, header)?;
         let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
         incoming.end().map_err(|cause| fault(&cause))?;
@@ -201,22 +226,47 @@ impl Window<'_> {
             incoming.notices.push("there is nothing in it".into());
         }
         incoming.notices.extend(looks::strange(&incoming, self, exists).map_err(|cause| fault(&cause))?);
-        if !exists {
-            if source.format != Format::Parquet {
-                self.type_columns(&mut incoming).map_err(|cause| fault(&cause))?;
-            }
-            self.make_table(&incoming.columns).map_err(|cause| fault(&cause))?;
+        let fresh = there.ids - there.again;
+        let straight = incoming.went_straight() && self.is_distinct(&incoming, fresh).map_err(|cause| fault(&cause))?;
+        let mut added = if straight { fresh } else { self.put(source, &mut incoming, exists, fresh)? };
+        if there.again > 0 {
+            added += self.put_again(source, &mut incoming)?;
         }
-        let places = self.places(&incoming)?;
-        if let Some(cause) = self.misfit(&incoming, &places).map_err(|cause| fault(&cause))? {
-            return Err(source.fault(cause));
-        }
-        let added = self.insert(&places, there.ids).map_err(|cause| fault(&cause))?;
         report.lines += there.lines;
         report.added += added;
         report.known += there.ids - added;
         report.empty += there.lines - there.ids;
         report.notices.extend(incoming.notices.iter().map(|notice| format!("{}: {notice}", source.path.display())));
         Ok(())
+    }
+
+    /// Puts what came into the user's table, and makes that where it is not there.
+    fn put(&self, source: &Source, incoming: &mut Incoming<'_>, exists: bool, ids: u64) -> Result<u64> {
+        let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
+        if !exists {
+            if source.format != Format::Parquet {
+                self.type_columns(incoming).map_err(|cause| fault(&cause))?;
+            }
+            self.connection.execute_batch(&self.table_ddl(&incoming.columns)).map_err(|cause| fault(&cause))?;
+        }
+        self.put_fitting(source, incoming, ids)
+    }
+
+    fn put_fitting(&self, source: &Source, incoming: &Incoming<'_>, ids: u64) -> Result<u64> {
+        let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
+        let places = self.places(incoming)?;
+        if let Some(cause) = self.misfit(incoming, &places).map_err(|cause| fault(&cause))? {
+            return Err(source.fault(cause));
+        }
+        self.insert(&places, ids, incoming.distinct).map_err(|cause| fault(&cause))
+    }
+
+    /// Puts those into the table that seem to have come before, and have not.
+    fn put_again(&self, source: &Source, incoming: &mut Incoming<'_>) -> Result<u64> {
+        let places = self.places(incoming)?;
+        let left = self.take_again(&places[0]);
+        let left = left.map_err(|cause| source.fault(super::plain(&cause.to_string())))?;
+        incoming.distinct = false;
+        if left == 0 { Ok(0) } else { self.put_fitting(source, incoming, left) }
     }
 }

@@ -14,11 +14,26 @@ const AT_ONCE: u64 = 16 << 20;
 /// Lists the places of entries that are not their id's first, if there are any; `guid` is the id as the user's table
 /// will have it, in SQL.
 pub(super) fn list_repeated(connection: &Connection, guid: &str, ids: u64) -> duckdb::Result<bool> {
+    let from = format!("{TABLE} AS incoming");
+    let found = list_twice(connection, &from, guid, ids)?;
+    if found {
+        // A window goes through the disk when memory is short; grouping by so many texts may not.
+        connection.execute_batch(&format!(
+            "CREATE OR REPLACE TEMP TABLE repeated AS SELECT place FROM \
+             (SELECT incoming.rowid AS place, row_number() OVER (PARTITION BY {guid} ORDER BY incoming.rowid) AS nth \
+             FROM {from} SEMI JOIN temp.main.twice ON twice.hash = hash({guid})) WHERE nth > 1"
+        ))?;
+    }
+    Ok(found)
+}
+
+/// Lists hashes that several of these ids have, if there are any.
+pub(super) fn list_twice(connection: &Connection, from: &str, guid: &str, ids: u64) -> duckdb::Result<bool> {
     connection.execute_batch("CREATE OR REPLACE TEMP TABLE twice (hash UBIGINT)")?;
     let shares = ids.div_ceil(AT_ONCE);
     let mut found = false;
     for share in 0..shares {
-        let mut hashes = hashes(connection, guid, share, shares)?;
+        let mut hashes = hashes(connection, from, guid, share, shares)?;
         hashes.sort_unstable();
         let mut rows = connection.appender_to_catalog_and_db("twice", "temp", "main")?;
         for same in hashes.chunk_by(|one, next| one == next).filter(|same| same.len() > 1) {
@@ -27,19 +42,12 @@ pub(super) fn list_repeated(connection: &Connection, guid: &str, ids: u64) -> du
         }
         rows.flush()?;
     }
-    if found {
-        connection.execute_batch(&format!(
-            "CREATE OR REPLACE TEMP TABLE repeated AS SELECT place FROM \
-             (SELECT rowid AS place, row_number() OVER (PARTITION BY {guid} ORDER BY rowid) AS nth \
-             FROM {TABLE} AS incoming SEMI JOIN temp.main.twice ON twice.hash = hash({guid})) WHERE nth > 1"
-        ))?;
-    }
     Ok(found)
 }
 
-fn hashes(connection: &Connection, guid: &str, share: u64, shares: u64) -> duckdb::Result<Vec<u64>> {
+fn hashes(connection: &Connection, from: &str, guid: &str, share: u64, shares: u64) -> duckdb::Result<Vec<u64>> {
     let mut statement = connection.prepare(&format!(
-        "SELECT hash({guid}) AS hash FROM {TABLE} AS incoming WHERE c0 IS NOT NULL AND hash({guid}) % {shares} = {share}"
+        "SELECT hash({guid}) AS hash FROM {from} WHERE {guid} IS NOT NULL AND hash({guid}) % {shares} = {share}"
     ))?;
     let mut hashes = Vec::new();
     for rows in statement.stream_arrow([])? {
