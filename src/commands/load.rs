@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::error::{ExitCode, Result};
-use crate::terminal::{LoadSummary, print_notice, show};
+use crate::terminal::{LoadSummary, print_locked, print_notice, show};
 use crate::warehouse::{self, HasHeader, Source};
 
 use super::making::Making;
@@ -68,7 +68,7 @@ pub fn load(args: LoadArgs) -> Result<ExitCode> {
     // What is not there yet is made beside its place, and gets its name when it is whole.
     let making = Making::begin(&place.file, place.lock_wait)?;
     let file = making.as_ref().map_or(place.file.as_path(), Making::file);
-    let loaded = warehouse::load(file, &place.tables, &sources, header, place.lock_wait);
+    let loaded = warehouse::load(file, &place.tables, &sources, header, place.lock_wait, print_locked);
     let report = loaded.map_err(|error| error.about(file, &place.file))?;
     making.map_or(Ok(()), Making::publish)?;
     report.notices.iter().for_each(|notice| print_notice(notice));

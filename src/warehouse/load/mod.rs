@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::input::{self, Lines};
 
 use super::tables::quote;
-use super::{Access, Effort, Tables, Warehouse, Window};
+use super::{Access, Effort, Locked, Tables, Warehouse, Window};
 
 use blocks::{Entries, Entry};
 use incoming::{Incoming, Straight};
@@ -156,7 +156,7 @@ impl Entries for PlainText {
 }
 
 /// Adds the GUIDs of all sources that the table does not have, in their order; makes the file and the table
-/// where they are missing.
+/// where they are missing. Who waits long for another program is told through `tell` who it is.
 ///
 /// # Errors
 /// A source or the warehouse that cannot be used; then nothing is added.
@@ -166,21 +166,18 @@ pub fn load(
     sources: &[Source],
     header: HasHeader,
     patience: Duration,
+    tell: fn(&Locked),
 ) -> Result<LoadReport> {
     sources.iter().try_for_each(Source::must_be_readable)?;
     let made = !file.exists();
     let memory = super::room(2).min(MEMORY);
     // Each thread holds blocks of its own, for which there may be no room.
     let effort = if memory < MEMORY { Effort::Beside } else { Effort::Alone };
-    let (warehouse, access) = if made {
-        (Warehouse::start(file.to_owned(), tables.clone(), memory, effort)?, Access::Make)
-    } else {
+    if !made {
         super::must_be_warehouse(file)?;
-        (Warehouse::start(file.to_owned(), tables.clone(), memory, effort)?, Access::Write)
-    };
-    let Some(window) = warehouse.open_within(access, patience, &mut |_| false)? else {
-        unreachable!("nothing stops it")
-    };
+    }
+    let warehouse = Warehouse::start(file.to_owned(), tables.clone(), memory, effort)?.telling(tell);
+    let window = warehouse.open_telling(if made { Access::Make } else { Access::Write }, patience)?;
     let mut report = LoadReport { made, ..LoadReport::default() };
     // Asked before it begins, because asking for a table that is not there ends a transaction.
     let mut exists = !window.columns(&tables.table)?.is_empty();
