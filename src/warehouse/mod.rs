@@ -164,6 +164,16 @@ impl Warehouse {
         set.map_err(|cause| Error::new("start threads", "memory", plain(&cause.to_string())))
     }
 
+    /// Lets DuckDB use so many bytes of memory, or half of what there is, if that is less.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub fn take_memory(&self, bytes: u64) -> Result<()> {
+        self.memory.set(bytes.min(room(2)).max(self.memory.get()));
+        let set = self.connection.execute_batch(&format!("SET memory_limit = '{}B'", self.memory.get()));
+        set.map_err(|cause| Error::new("take memory", "memory", plain(&cause.to_string())))
+    }
+
     /// Tries once to open it.
     ///
     /// # Errors
