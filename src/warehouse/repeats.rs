@@ -1,11 +1,11 @@
-//! Which pending rows say again what one before them said.
+//! Which rows say again what one before them said.
 //!
 //! A filter of a few bits a row tells nearly all ids apart, whatever their number: what it has not seen is new. What it
 //! takes for seen is a suspicion only, of which there are few, and the ids themselves then say what is the same.
 
 use duckdb::arrow::array::{AsArray, UInt64Array};
 use duckdb::arrow::datatypes::Int64Type;
-use duckdb::params;
+use duckdb::{Connection, params};
 
 use crate::error::Result;
 
@@ -78,17 +78,8 @@ impl Window<'_> {
         }
         let Shape { id, row, .. } = shape;
         let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?, "")?;
-        let rows = self.count_rows()?;
-        let suspects = self.suspects(&format!("SELECT hash({id}) {pending}"), rows);
-        let suspected = match suspects.map_err(|cause| self.not_read(selection, &cause))? {
-            Some(suspects) if suspects.is_empty() => return Ok(repeats),
-            Some(suspects) => {
-                let staged = self.stage_suspects(&suspects);
-                staged.map_err(|cause| self.not_read(selection, &cause))?;
-                "FROM temp.main.suspect".into()
-            }
-            None => format!("SELECT hash({id}) {pending} GROUP BY 1 HAVING count(*) > 1"),
-        };
+        let suspected = suspected(self.connection, &format!("SELECT hash({id}) {pending}"), self.count_rows()?);
+        let Some(suspected) = suspected.map_err(|cause| self.not_read(selection, &cause))? else { return Ok(repeats) };
         let sql = format!(
             "SELECT {row} {pending} AND hash({id}) IN ({suspected}) \
              QUALIFY row_number() OVER (PARTITION BY {id} ORDER BY {row}) > 1"
@@ -108,29 +99,37 @@ impl Window<'_> {
         }
         Ok(repeats)
     }
+}
 
-    /// The hashes among these that may have come before; `None` where they are many.
-    fn suspects(&self, hashes: &str, rows: u64) -> duckdb::Result<Option<Vec<u64>>> {
-        let (mut filter, mut suspects) = (Filter::for_rows(rows), Vec::new());
-        let mut statement = self.connection.prepare(hashes)?;
-        for vectors in statement.stream_arrow([])? {
-            let vectors = vectors?;
-            let column = vectors.column(0).as_any().downcast_ref::<UInt64Array>();
-            let hashes = column.expect("DuckDB's hash is a UBIGINT").values();
-            suspects.extend(hashes.iter().filter(|hash| filter.has_seen(**hash)));
-            if suspects.len() > MOST_SUSPECTS {
-                return Ok(None);
-            }
+/// The hashes among these that come again, and a few more, as SQL; `None` where there are none.
+pub(super) fn suspected(connection: &Connection, hashes: &str, rows: u64) -> duckdb::Result<Option<String>> {
+    let Some(suspects) = suspects(connection, hashes, rows)? else {
+        return Ok(Some(format!("{hashes} GROUP BY 1 HAVING count(*) > 1")));
+    };
+    if suspects.is_empty() {
+        return Ok(None);
+    }
+    connection.execute_batch("CREATE OR REPLACE TEMP TABLE suspect (hash UBIGINT)")?;
+    let mut rows = connection.appender_to_catalog_and_db("suspect", "temp", "main")?;
+    suspects.iter().try_for_each(|hash| rows.append_row(params![hash]))?;
+    rows.flush()?;
+    Ok(Some("FROM temp.main.suspect".into()))
+}
+
+/// The hashes that may have come before; `None` where they are many.
+fn suspects(connection: &Connection, hashes: &str, rows: u64) -> duckdb::Result<Option<Vec<u64>>> {
+    let (mut filter, mut suspects) = (Filter::for_rows(rows), Vec::new());
+    let mut statement = connection.prepare(hashes)?;
+    for vectors in statement.stream_arrow([])? {
+        let vectors = vectors?;
+        let column = vectors.column(0).as_any().downcast_ref::<UInt64Array>();
+        let hashes = column.expect("DuckDB's hash is a UBIGINT").values();
+        suspects.extend(hashes.iter().filter(|hash| filter.has_seen(**hash)));
+        if suspects.len() > MOST_SUSPECTS {
+            return Ok(None);
         }
-        Ok(Some(suspects))
     }
-
-    fn stage_suspects(&self, suspects: &[u64]) -> duckdb::Result<()> {
-        self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE suspect (hash UBIGINT)")?;
-        let mut rows = self.connection.appender_to_catalog_and_db("suspect", "temp", "main")?;
-        suspects.iter().try_for_each(|hash| rows.append_row(params![hash]))?;
-        rows.flush()
-    }
+    Ok(Some(suspects))
 }
 
 #[cfg(test)]
