@@ -20,6 +20,7 @@ pub(super) struct Source {
 }
 
 /// A line of it.
+#[allow(clippy::large_enum_variant, reason = "one at a time is in hand, and nearly all are outcomes")]
 pub(super) enum Line {
     /// An outcome.
     Whole(Arrival),
