@@ -346,3 +346,27 @@ fn without_json_nothing_goes_to_stdout_but_the_summary() {
     assert_eq!(out.stderr, "", "{}", out.report());
     assert!(!out.stdout.contains('\x1b') && !out.stdout.contains('\r'), "{}", out.report());
 }
+
+#[test]
+fn in_a_large_table_what_stands_failed_is_left_out_and_counted_and_the_order_is_kept() {
+    let origin = Origin::start();
+    let env = Env::new();
+    env.sql(&format!(
+        "CREATE TABLE dim_image AS SELECT 'g' || i AS source_image_id, i < 1_200_000 AS thumb_downloaded, \
+         NULL::TIMESTAMP AS updated_at FROM range(2_500_000) AS r(i);
+         CREATE TABLE thumb_failure (source_image_id VARCHAR NOT NULL, url VARCHAR, kind VARCHAR NOT NULL, http_status INTEGER, \
+         message VARCHAR, attempts BIGINT, permanent BOOLEAN NOT NULL, run_id VARCHAR, failed_at TIMESTAMP);
+         INSERT INTO thumb_failure SELECT 'g' || (1_200_000 + 2 * i), replace('{}', '{{guid}}', 'g' || (1_200_000 + 2 * i)), \
+         'not_found', 404, 'm', 1, true, 'r', now()::TIMESTAMP FROM range(50_000) AS r(i);
+         UPDATE thumb_failure SET url = 'https://elsewhere.example/' WHERE source_image_id = 'g1200004';",
+        origin.template()
+    ));
+    let status = env.toller(["status", "--json", "--warehouse"]).arg(env.warehouse()).run().expect(0).json();
+    assert_eq!((&status["pending"], &status["failed_permanent"]), (&1_300_000.into(), &50_000.into()));
+    let plan = env.fetch(&origin).args(["-n", "--limit", "5"]).run().expect(0);
+    assert!(plan.stdout.starts_with("would fetch 5 of 1,250,001 images; 49,999 failed for good"), "{}", plan.stdout);
+    env.fetch(&origin).args(["--limit", "3"]).run().expect(0);
+    let home = "SELECT source_image_id FROM dim_image WHERE thumb_downloaded AND rowid >= 1_200_000 ORDER BY rowid";
+    assert_eq!(env.query(home), [["g1200001"], ["g1200003"], ["g1200004"]]);
+    assert_eq!(env.value("SELECT pending FROM run_manifest"), "1250001");
+}

@@ -350,3 +350,63 @@ fn with_a_destination_an_outcome_counts_if_its_file_is_there_and_is_what_is_expe
         assert_eq!(merge.run().expect(3).json()["done"], done, "{expect:?}");
     }
 }
+
+#[test]
+fn a_long_file_with_a_bad_line_is_taken_back_and_what_came_before_it_stands() {
+    let guids = guids(45_000);
+    let env = Env::with(&guids);
+    // Successes and failures of both files come together before they are handed over.
+    let lines = |guids: &[String]| -> String {
+        guids.chunks(2).map(|two| ok(&two[0]) + &two.get(1).map(|guid| failed(guid, 1)).unwrap_or_default()).collect()
+    };
+    env.write("good", lines(&guids[..4000]));
+    env.write("bad", lines(&guids[4000..]) + "nonsense\n");
+    merge(&env, &["good", "bad"]).run().expect(1).complains().stderr_has("bad: line 41001:");
+    let count = |sql: &str| env.value(&format!("SELECT count(*) FROM {sql}"));
+    assert_eq!(count("dim_image WHERE thumb_downloaded"), "2000");
+    assert_eq!(count("thumb_failure"), "2000");
+    env.write("bad", lines(&guids[4000..]));
+    let report = merge(&env, &["good", "bad", "--json"]).run().expect(0).json();
+    assert_eq!(
+        (&report["done"], &report["failed"], &report["ignored"]),
+        (&20_500.into(), &20_500.into(), &2000.into())
+    );
+}
+
+#[test]
+fn of_several_successes_the_latest_stands_and_one_that_was_found_again_says_less() {
+    let line = |guid: &str, second: u32, attempts: u32, sha: char, etag: &str| {
+        let sha = String::from(sha).repeat(64);
+        let rest = format!(r#""sha256":"{sha}","proof":"structure","etag":{etag},"bytes":{second}"#);
+        format!(
+            r#"{{"guid":"{guid}","ok":true,"attempts":{attempts},"finished_at":"2026-01-01T00:00:{second:02}Z",{rest}}}"#
+        ) + "\n"
+    };
+    let lines = [
+        line("a", 1, 1, 'a', r#""1""#) + &line("a", 3, 1, 'c', r#""3""#) + &line("a", 2, 1, 'b', r#""2""#),
+        line("b", 1, 1, 'a', r#""1""#) + &line("b", 5, 0, 'a', "null"),
+        line("c", 1, 1, 'a', r#""1""#) + &line("c", 5, 0, 'b', "null"),
+        failed("d", 50) + &line("d", 2, 0, 'a', "null") + &failed("d", 59),
+    ];
+    let stands = "SELECT source_image_id, substr(sha256, 1, 1), coalesce(etag, '-'), bytes, fetched_at IS NULL FROM thumb_file ORDER BY 1";
+    let true_now = [
+        ["a", "c", "3", "3", "false"],
+        ["b", "a", "1", "1", "false"],
+        ["c", "b", "-", "5", "true"],
+        ["d", "a", "-", "2", "true"],
+    ];
+    // The order of the lines decides nothing, nor does it whether they come together.
+    for reversed in [false, true] {
+        let env = Env::with(&["a", "b", "c", "d"]);
+        let mut all: Vec<_> = lines.concat().split_inclusive('\n').map(str::to_owned).collect();
+        if reversed {
+            all.reverse();
+        }
+        env.write("lines", all.concat());
+        for _ in 0..2 {
+            merge(&env, &["lines"]).run().expect(0);
+            assert_eq!(env.query(stands), true_now, "reversed: {reversed}");
+            assert_eq!(env.value("SELECT count(*) FROM thumb_failure"), "0");
+        }
+    }
+}

@@ -137,7 +137,7 @@ impl<'w> FirstLook<'w> {
     /// # Errors
     /// As [`look`].
     pub fn left_alone(&self, selection: &Selection) -> Result<Vec<(String, u64)>> {
-        self.window.left_alone(&self.shape, selection)
+        self.window.left_alone(&self.shape, selection, self.pending_rows)
     }
 
     /// What the user should know about the tables.

@@ -3,11 +3,13 @@
 //! Some are read in a short window and printed after it, so that a slow reader never keeps the warehouse from
 //! other programs. Neither the number of pending GUIDs nor that of repeated ones decides how much memory it takes.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 use clap::Args;
 
+use crate::books::hash;
 use crate::error::{Error, ExitCode, Result};
 use crate::guid::Shard;
 use crate::terminal::{self, grouped};
@@ -59,17 +61,16 @@ pub fn pending(args: PendingArgs) -> Result<ExitCode> {
     let condition = args.condition.map(|sql| books.condition(sql)).transpose()?;
     let selection = Selection { condition, urls, failed: Failed::Take, run_id: String::new(), refresh: None };
     let left = args.limit.unwrap_or(u64::MAX);
-    let mut printout = Printout { shard, left, after: -1, text: Vec::new(), unprintable: 0 };
-    let mut repeats = None;
+    let once = Once::Seen(HashSet::new());
+    let mut printout = Printout { shard, left, once, after: -1, text: Vec::new(), unprintable: 0 };
     let mut out = io::stdout().lock();
     loop {
         let over = books.read(place.lock_wait, |window| {
             let shape = window.shape()?;
-            let repeats = match &mut repeats {
-                Some(repeats) => repeats,
-                None => repeats.insert(window.repeats(&shape, &selection)?),
-            };
-            window.each_pending(&shape, &selection, printout.after, MOST_ROWS, |found| printout.add(repeats, &found))
+            if printout.after >= 0 && matches!(printout.once, Once::Seen(_)) {
+                printout.once = Once::Repeats(window.repeats(&shape, &selection)?);
+            }
+            window.each_pending(&shape, &selection, printout.after, MOST_ROWS, |found| printout.add(&found))
         })?;
         match out.write_all(&printout.text).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::Done),
@@ -83,6 +84,15 @@ pub fn pending(args: PendingArgs) -> Result<ExitCode> {
     }
 }
 
+/// How an id with several rows is printed once.
+enum Once {
+    /// What was read in the first window, by hashes; one that comes again may be another id's.
+    Seen(HashSet<u64>),
+    /// All rows are known whose id stands in an earlier one. To find them the whole table is read, for which who wants the
+    /// first few lines is not kept waiting.
+    Repeats(Repeats),
+}
+
 /// What is read in one window.
 struct Printout {
     shard: Option<Shard>,
@@ -90,19 +100,30 @@ struct Printout {
     left: u64,
     /// The last row that was read.
     after: i64,
+    once: Once,
     text: Vec<u8>,
     /// Ids that no line can hold.
     unprintable: u64,
 }
 
 impl Printout {
-    fn add(&mut self, repeats: &Repeats, found: &PendingRef<'_>) -> ControlFlow<()> {
+    fn add(&mut self, found: &PendingRef<'_>) -> ControlFlow<()> {
         let &PendingRef { row, id, url, .. } = found;
         if self.left == 0 || self.text.len() >= FULL {
             return ControlFlow::Break(());
         }
+        let wanted = self.shard.is_none_or(|shard| shard.holds(id));
+        let again = match &mut self.once {
+            Once::Seen(seen) => {
+                if wanted && !seen.insert(hash(id)) {
+                    return ControlFlow::Break(());
+                }
+                false
+            }
+            Once::Repeats(repeats) => repeats.holds(row),
+        };
         self.after = row;
-        if self.shard.is_some_and(|shard| !shard.holds(id)) || repeats.holds(row) {
+        if !wanted || again {
             return ControlFlow::Continue(());
         }
         if !fits_a_line(id) {

@@ -11,7 +11,11 @@ use crate::error::{Error, Result};
 use crate::facts::Sha256;
 use crate::outcome::{Id, Outcome};
 
+use super::repeats::suspected;
 use super::{Shape, Staged, Warehouse, Window, plain};
+
+/// The memory in bytes that the copy may take, however large the table is; the rest of it goes by way of the disk.
+const COPYING: u64 = 256 << 20;
 
 /// What the warehouse says of one GUID.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,31 +50,49 @@ impl Warehouse {
     /// # Errors
     /// The warehouse cannot be read.
     pub fn claims(&self, patience: Duration) -> Result<(Claims<'_>, Shape)> {
+        self.take_memory(COPYING)?;
         let (shape, can_file) = self.read(patience, |window| {
             let shape = window.shape()?;
             let Shape { rows, id, done, .. } = &shape;
-            // An id with several rows is done when all of them are.
             let claims = format!(
-                "CREATE OR REPLACE TEMP TABLE copied_claim AS SELECT {id}::VARCHAR AS id, bool_and({done}) AS done \
-                 FROM {rows} WHERE {id} IS NOT NULL GROUP BY {id}",
+                "CREATE OR REPLACE TEMP TABLE copied_claim AS SELECT {id}::VARCHAR AS id, {done} AS done \
+                 FROM {rows} WHERE {id} IS NOT NULL",
             );
             for copy in [claims, window.records_sql(&shape)?] {
-                let copied = window.with_room(|| window.connection.execute_batch(&copy));
+                let copied = window.connection.execute_batch(&copy);
                 copied.map_err(|cause| window.error("read claims", &cause))?;
             }
             let can_file = window.files_must_fit(&shape).is_ok();
             Ok((shape, can_file))
         })?;
+        let once = self.claimed_once(&shape).map_err(|cause| claim_error(&cause))?;
         // Both in one order, so that a page of either is found beside that of the other: a join of all with all would need
         // room for all.
-        let sorted = self.connection.execute_batch(
+        let sorted = self.connection.execute_batch(&format!(
             "CREATE OR REPLACE TEMP TABLE claim AS SELECT *, row_number() OVER () AS place \
-             FROM (SELECT *, md5_number(id) AS key FROM copied_claim ORDER BY key); DROP TABLE copied_claim; \
+             FROM (SELECT *, md5_number(id) AS key FROM ({once}) ORDER BY key); DROP TABLE copied_claim; \
              CREATE OR REPLACE TEMP TABLE record AS SELECT * EXCLUDE (id), md5_number(id) AS key FROM copied_record \
-             ORDER BY key; DROP TABLE copied_record",
-        );
+             ORDER BY key; DROP TABLE copied_record; CREATE OR REPLACE TEMP TABLE name (id VARCHAR)",
+        ));
         sorted.map_err(|cause| claim_error(&cause))?;
         Ok((Claims { connection: &self.connection, can_file }, shape))
+    }
+
+    /// What was copied, an id with several rows once: it is done when all of them are.
+    fn claimed_once(&self, shape: &Shape) -> duckdb::Result<String> {
+        let all = "SELECT id, done FROM temp.main.copied_claim";
+        if shape.unique {
+            return Ok(all.into());
+        }
+        let rows = self.connection.query_row("SELECT count(*) FROM temp.main.copied_claim", [], |row| row.get(0));
+        let hashes = "SELECT hash(id) FROM temp.main.copied_claim";
+        let Some(suspected) = suspected(&self.connection, hashes, rows.map(i64::unsigned_abs)?)? else {
+            return Ok(all.into());
+        };
+        Ok(format!(
+            "{all} WHERE hash(id) NOT IN ({suspected}) UNION ALL \
+             SELECT id, bool_and(done) FROM temp.main.copied_claim WHERE hash(id) IN ({suspected}) GROUP BY id"
+        ))
     }
 }
 
@@ -145,23 +167,27 @@ impl Claims<'_> {
         read().map_err(|cause| claim_error(&cause))
     }
 
-    /// How many of these ids the warehouse does not know.
+    /// Takes down names that were found.
     ///
     /// # Errors
     /// As [`Claims::following`].
-    pub fn count_unknown(&self, ids: &[Box<str>]) -> Result<u64> {
-        let count = || -> duckdb::Result<i64> {
-            self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE name (id VARCHAR)")?;
+    pub fn add_names(&self, ids: &[Box<str>]) -> Result<()> {
+        let add = || -> duckdb::Result<()> {
             let mut rows = self.connection.appender_to_catalog_and_db("name", "temp", "main")?;
-            for id in ids {
-                rows.append_row(params![&**id])?;
-            }
-            rows.flush()?;
-            drop(rows);
-            let sql = "SELECT count(*) FROM temp.main.name AS n WHERE NOT EXISTS (SELECT 1 FROM temp.main.claim AS c WHERE c.id = n.id)";
-            self.connection.query_row(sql, [], |row| row.get(0))
+            ids.iter().try_for_each(|id| rows.append_row(params![&**id]))?;
+            rows.flush()
         };
-        count().map(i64::unsigned_abs).map_err(|cause| claim_error(&cause))
+        add().map_err(|cause| claim_error(&cause))
+    }
+
+    /// How many of these names the warehouse does not know. All at once, since all claims are gone through for it.
+    ///
+    /// # Errors
+    /// As [`Claims::following`].
+    pub fn count_unknown(&self) -> Result<u64> {
+        let sql = "SELECT count(*) FROM temp.main.name AS n WHERE NOT EXISTS (SELECT 1 FROM temp.main.claim AS c WHERE c.id = n.id)";
+        let count = self.connection.query_row(sql, [], |row| row.get(0));
+        count.map(i64::unsigned_abs).map_err(|cause| claim_error(&cause))
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 
 use super::tables::OwnTable;
-use super::{Failed, Selection, Shape, Warehouse, Window, micros, plain, room};
+use super::{Failed, Selection, Shape, Warehouse, Window, micros, plain};
 
 /// Its columns; `{id_type}` is the type of the ids.
 const COLUMNS: [(&str, &str); 9] = [
@@ -58,8 +58,7 @@ impl Warehouse {
         mut some: impl FnMut(&[FailureRow]) -> Result<()>,
     ) -> Result<u64> {
         let fault = |cause: duckdb::Error| Error::new("read failures", "memory", plain(&cause.to_string()));
-        self.memory.set(SORTING.min(room(2)).max(self.memory.get()));
-        self.connection.execute_batch(&format!("SET memory_limit = '{}B'", self.memory.get())).map_err(fault)?;
+        self.take_memory(SORTING)?;
         if !self.read(patience, |window| window.copy_failures(kind, most))? {
             return Ok(0);
         }

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::error::{Error, Result};
 
+use super::pending::ONE_BY_ONE;
 use super::tables::{Column, quote, type_of};
 use super::{Condition, Staged, Window, micros, plain};
 
@@ -202,14 +203,22 @@ impl Window<'_> {
         };
         let there = format!("FROM {rows} WHERE {id} IS NOT NULL{filter}");
         let pending = format!("{there} AND NOT {done}");
-        let failed = format!(
-            "SELECT count(*) FROM {} AS f WHERE f.permanent AND f.source_image_id IN (SELECT {id} {pending})",
-            self.quoted(&self.tables.failure)
-        );
+        let (total, pending_rows) =
+            (count(&format!("SELECT count(*) {there}"))?, count(&format!("SELECT count(*) {pending}"))?);
+        let failed = if self.has_own_failures(shape)? {
+            // A row of failures goes when its image comes home: where many are pending it need not be looked for among them.
+            let by_rows = condition.is_none() && pending_rows > ONE_BY_ONE;
+            let among = format!(" AND f.source_image_id IN (SELECT {id} {pending})");
+            let failure = self.quoted(&self.tables.failure);
+            let among = if by_rows { "" } else { &among };
+            count(&format!("SELECT count(*) FROM {failure} AS f WHERE f.permanent{among}"))?
+        } else {
+            0
+        };
         Ok(Standing {
-            total: count(&format!("SELECT count(*) {there}"))?,
-            pending: count(&format!("SELECT count(*) {pending}"))?,
-            failed_permanent: if self.has_own_failures(shape)? { count(&failed)? } else { 0 },
+            total,
+            pending: pending_rows,
+            failed_permanent: failed.min(pending_rows),
             failures: self.failures_by_kind(shape)?,
         })
     }

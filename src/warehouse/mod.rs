@@ -10,12 +10,14 @@ mod files;
 mod images;
 mod last;
 mod load;
+mod memory;
 mod merge;
 mod patience;
 mod pending;
 mod place;
 mod record;
 mod refresh;
+mod repeats;
 mod report;
 mod runs;
 mod staging;
@@ -28,7 +30,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use duckdb::{Config, Connection};
 
 use crate::error::{Error, Result};
-use crate::machine;
 
 pub use claims::{Claim, Claims};
 pub use condition::Condition;
@@ -37,8 +38,9 @@ pub use images::{Shape, Standing};
 pub use load::{HasHeader, LoadReport, Source, load};
 pub use merge::Merged;
 pub use patience::Locked;
-pub use pending::{Failed, PendingRef, PendingRow, Repeats, Selection, UrlSource};
+pub use pending::{Failed, PendingRef, PendingRow, Selection, UrlSource};
 pub use place::{may_be_warehouse, must_be_warehouse};
+pub use repeats::Repeats;
 pub use report::{Choice, Course, Example, FailedKind, Files, Findings, Picture, SameBodies, SameBody, Share, Step};
 pub use runs::{RunRow, RunsTable};
 pub use staging::Staged;
@@ -47,9 +49,6 @@ use tables::{quote, text};
 
 /// Memory that DuckDB may use at first; when a window needs more it gets more, up to half of what there is.
 const MEMORY: u64 = 64 << 20;
-/// What the rest of the process takes, and what DuckDB takes without counting it.
-const OWN_MEMORY: u64 = 128 << 20;
-
 /// A lock that is held for longer is a program that has the warehouse open, and no window of another toller's.
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
 
@@ -309,11 +308,6 @@ impl Warehouse {
     }
 }
 
-/// That part of the memory that is there for DuckDB.
-fn room(part: u64) -> u64 {
-    (machine::memory().saturating_sub(OWN_MEMORY) / part).max(MEMORY)
-}
-
 /// Asked without opening it: closing a file drops this process's locks on it, DuckDB's too.
 fn must_exist(file: &Path) -> Result<()> {
     match std::fs::metadata(file) {
@@ -383,26 +377,6 @@ impl Window<'_> {
                 other => return other.map_err(|cause| self.error(operation, &cause)),
             }
         }
-    }
-
-    /// Runs a query that has to remember every id: with a quarter of the memory that there is, since sorting out
-    /// ten million on disk takes half a minute, and while it takes the warehouse is held.
-    fn with_room<T>(&self, query: impl FnOnce() -> duckdb::Result<T>) -> duckdb::Result<T> {
-        let set = |bytes: u64| self.connection.execute_batch(&format!("SET memory_limit = '{bytes}B'"));
-        set(room(4).max(self.memory.get()))?;
-        let result = query();
-        // Only a wish: what is in use may not fit into it.
-        let _ = set(self.memory.get());
-        result
-    }
-
-    /// Doubles the memory that DuckDB may use, up to half of what there is.
-    fn may_use_more(&self) -> bool {
-        let more = (self.memory.get() * 2).min(room(2));
-        let allowed =
-            more > self.memory.get() && self.connection.execute_batch(&format!("SET memory_limit = '{more}B'")).is_ok();
-        self.memory.set(if allowed { more } else { self.memory.get() });
-        allowed
     }
 
     fn error(&self, operation: &str, cause: &duckdb::Error) -> Error {

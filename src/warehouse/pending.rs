@@ -17,6 +17,11 @@ use super::refresh::OnRecord;
 use super::tables::{quote, text};
 use super::{Condition, Shape, Window, micros};
 
+/// Up to so many rows are held against what stands failed one by one.
+pub(super) const ONE_BY_ONE: u64 = 1_000_000;
+/// So many rows of the table are sorted first, where they have to be.
+const PART: i64 = 1_000_000;
+
 /// Where URLs come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UrlSource {
@@ -86,84 +91,90 @@ impl PendingRef<'_> {
     }
 }
 
-/// The rows whose id stands in an earlier row as well, a bit for each row of the table.
-#[derive(Debug, Default)]
-pub struct Repeats(Vec<u64>);
-
-impl Repeats {
-    /// Whether that row is one of them.
-    #[must_use]
-    pub fn holds(&self, row: i64) -> bool {
-        let (word, bit) = place(row);
-        self.0.get(word).is_some_and(|bits| bits >> bit & 1 == 1)
-    }
-
-    fn add(&mut self, row: i64) {
-        let (word, bit) = place(row);
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << bit;
-    }
-}
-
-fn place(row: i64) -> (usize, i64) {
-    (usize::try_from(row / 64).unwrap_or(0), row % 64)
-}
-
 impl Window<'_> {
-    /// The rows that are pending, as SQL: `FROM … WHERE …`; without those that stand failed, or with them.
-    fn pending_sql(&self, shape: &Shape, selection: &Selection, leave_failures_out: bool) -> Result<String> {
-        let tables = self.tables;
+    /// The rows that are pending, as SQL: `FROM … WHERE …`; without those that stand failed, or with them; of that `part`
+    /// of the table.
+    pub(super) fn pending_sql(
+        &self,
+        shape: &Shape,
+        selection: &Selection,
+        leave_failures_out: bool,
+        part: &str,
+    ) -> Result<String> {
         let Shape { rows, id, .. } = shape;
         let (from, wanted) = match selection.refresh {
             Some(before) => self.stale_sql(shape, before)?,
             None => (rows.clone(), format!("NOT {}", shape.done)),
         };
-        let mut sql = format!("FROM {from} WHERE {id} IS NOT NULL AND {wanted}");
+        let mut sql = format!("FROM {from} WHERE {id} IS NOT NULL AND {wanted}{part}");
         if let Some(condition) = &selection.condition {
             sql.push_str(&condition.and());
         }
         if leave_failures_out {
-            let url = match &selection.urls {
-                UrlSource::Template(template) => {
-                    format!("replace({}, '{{guid}}', url_encode({id}::VARCHAR))", text(template.as_str()))
-                }
-                UrlSource::Column(column) => format!("{}.{}::VARCHAR", quote(&tables.table.table), quote(column)),
-                UrlSource::None => "NULL".into(),
-            };
-            let when = match selection.failed {
-                Failed::LeaveOut => "true".into(),
-                Failed::LeaveOutSince(time) => format!("f.failed_at >= make_timestamp({})", micros(time)),
-                Failed::Take => "false".into(),
-            };
             sql = format!(
-                "{sql} AND {id} NOT IN (SELECT f.source_image_id FROM {failure} AS f JOIN {rows} \
-                 ON {id} = f.source_image_id WHERE f.run_id = {run} \
-                 OR ({when} AND f.permanent AND (f.kind = 'bad_guid' OR f.url IS NOT DISTINCT FROM {url})))",
-                failure = self.quoted(&tables.failure),
-                run = text(&selection.run_id),
+                "{sql} AND {id} NOT IN (SELECT f.source_image_id {})",
+                self.left_out_sql(shape, selection, part)
             );
         }
         Ok(sql)
     }
 
-    /// What is left out because it failed for good: how many GUIDs, by kind, most first.
+    /// The failures that are left out, as SQL: `FROM … AS f … WHERE …`. The table is asked only where it says the URLs.
+    fn left_out_sql(&self, shape: &Shape, selection: &Selection, part: &str) -> String {
+        let Shape { rows, id, .. } = shape;
+        let (beside, part, url) = match &selection.urls {
+            UrlSource::Template(template) => {
+                let template = text(template.as_str());
+                (String::new(), "", format!("replace({template}, '{{guid}}', url_encode(f.source_image_id::VARCHAR))"))
+            }
+            UrlSource::Column(column) => {
+                let url = format!("{}.{}::VARCHAR", quote(&self.tables.table.table), quote(column));
+                (format!(" JOIN {rows} ON {id} = f.source_image_id"), part, url)
+            }
+            UrlSource::None => (String::new(), "", "NULL".into()),
+        };
+        let when = match selection.failed {
+            Failed::LeaveOut => "true".into(),
+            Failed::LeaveOutSince(time) => format!("f.failed_at >= make_timestamp({})", micros(time)),
+            Failed::Take => "false".into(),
+        };
+        format!(
+            "FROM {failure} AS f{beside} WHERE (f.run_id = {run} \
+             OR ({when} AND f.permanent AND (f.kind = 'bad_guid' OR f.url IS NOT DISTINCT FROM {url}))){part}",
+            failure = self.quoted(&self.tables.failure),
+            run = text(&selection.run_id),
+        )
+    }
+
+    /// Whether what is left out is told by the rows of failures alone, where so many rows are pending: to look for each of
+    /// them among a hundred million ids takes a minute. A row of failures goes when its image comes home, so that the
+    /// numbers are the same unless somebody else has changed the table.
+    fn goes_by_rows(selection: &Selection, pending: u64) -> bool {
+        let plain = selection.condition.is_none() && selection.refresh.is_none();
+        plain && !matches!(selection.urls, UrlSource::Column(_)) && pending > ONE_BY_ONE
+    }
+
+    /// What is left out because it failed for good, beside so many rows that are pending: how many GUIDs, by kind, most first.
     ///
     /// # Errors
     /// As [`Window::count_pending_rows`].
-    pub fn left_alone(&self, shape: &Shape, selection: &Selection) -> Result<Vec<(String, u64)>> {
+    pub fn left_alone(&self, shape: &Shape, selection: &Selection, pending: u64) -> Result<Vec<(String, u64)>> {
         if selection.failed == Failed::Take || !self.has_failures()? {
             return Ok(Vec::new());
         }
-        let sql = format!(
-            "SELECT coalesce(kind::VARCHAR, ''), count(*) FROM {failure} WHERE source_image_id IN (SELECT {id} {all} EXCEPT SELECT {id} {wanted}) \
-             GROUP BY 1 ORDER BY 2 DESC, 1",
-            failure = self.quoted(&self.tables.failure),
-            id = shape.id,
-            all = self.pending_sql(shape, selection, false)?,
-            wanted = self.pending_sql(shape, selection, true)?,
-        );
+        let left_out = self.left_out_sql(shape, selection, "");
+        let which = if Self::goes_by_rows(selection, pending) {
+            left_out
+        } else {
+            let all = self.pending_sql(shape, selection, false, "")?;
+            format!(
+                "FROM {failure} AS f WHERE f.source_image_id IN (SELECT f.source_image_id {left_out}) \
+                 AND f.source_image_id IN (SELECT {id} {all})",
+                failure = self.quoted(&self.tables.failure),
+                id = shape.id,
+            )
+        };
+        let sql = format!("SELECT coalesce(f.kind::VARCHAR, ''), count(*) {which} GROUP BY 1 ORDER BY 2 DESC, 1");
         let read = || {
             let mut statement = self.connection.prepare(&sql)?;
             let kinds = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
@@ -180,10 +191,22 @@ impl Window<'_> {
         if let UrlSource::Column(column) = &selection.urls {
             self.column_must_be_there(column)?;
         }
-        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
-        let counted: duckdb::Result<i64> =
-            self.connection.query_row(&format!("SELECT count(*) {pending}"), [], |row| row.get(0));
-        counted.map(i64::unsigned_abs).map_err(|cause| self.not_read(selection, &cause))
+        let count = |of: &str| -> Result<u64> {
+            let counted: duckdb::Result<i64> =
+                self.connection.query_row(&format!("SELECT count(*) {of}"), [], |row| row.get(0));
+            counted.map(i64::unsigned_abs).map_err(|cause| self.not_read(selection, &cause))
+        };
+        let all = count(&self.pending_sql(shape, selection, false, "")?)?;
+        if all == 0 || !self.leaves_failures_out(selection)? {
+            return Ok(all);
+        }
+        if Self::goes_by_rows(selection, all) {
+            let left_out = count(&self.left_out_sql(shape, selection, ""))?;
+            if left_out < all / 2 {
+                return Ok(all - left_out);
+            }
+        }
+        count(&self.pending_sql(shape, selection, true, "")?)
     }
 
     /// How many rows the table has; DuckDB knows it without looking.
@@ -196,7 +219,7 @@ impl Window<'_> {
         count.map(i64::unsigned_abs).map_err(|cause| self.error("read table", &cause))
     }
 
-    fn not_read(&self, selection: &Selection, cause: &duckdb::Error) -> Error {
+    pub(super) fn not_read(&self, selection: &Selection, cause: &duckdb::Error) -> Error {
         self.blame("read pending", selection.condition.as_ref(), cause)
     }
 
@@ -218,7 +241,7 @@ impl Window<'_> {
     /// # Errors
     /// As [`Window::count_pending_rows`].
     pub fn all_pending(&self, shape: &Shape, selection: &Selection, mut take: impl FnMut(PendingRow)) -> Result<()> {
-        let select = self.select_pending(shape, selection, self.leaves_failures_out(selection)?)?;
+        let select = self.select_pending(shape, selection, self.leaves_failures_out(selection)?, "")?;
         let take = |found: PendingRef<'_>| {
             take(found.into_row());
             ControlFlow::Continue(())
@@ -261,21 +284,44 @@ impl Window<'_> {
         selection: &Selection,
         after: i64,
         most: usize,
-        take: impl FnMut(PendingRef<'_>) -> ControlFlow<()>,
+        mut take: impl FnMut(PendingRef<'_>) -> ControlFlow<()>,
     ) -> Result<bool> {
         // The table alone is read in its order, at the speed of the disk. With other tables beside it only sorting is
-        // sure: a join may go through them and look into the table.
+        // sure: a join may go through them and look into the table. So a part of the table is sorted, and then the next,
+        // twice as long, until there is enough.
         let leave_failures_out = self.leaves_failures_out(selection)?;
         let alone = selection.condition.is_none() && selection.refresh.is_none() && !leave_failures_out;
         let row = &shape.row;
-        let order = if alone { String::new() } else { format!(" ORDER BY {row} LIMIT {most}") };
-        let select = self.select_pending(shape, selection, leave_failures_out)?;
-        let (count, ended) = self.stream(selection, &format!("{select} AND {row} > {after}{order}"), take)?;
-        Ok(ended && (alone || count < most))
+        if alone {
+            let part = format!(" AND {row} > {after}");
+            let select = self.select_pending(shape, selection, false, &part)?;
+            return self.stream(selection, &select, take).map(|(_, ended)| ended);
+        }
+        let end = if shape.numbered { i64::try_from(self.count_rows()?).unwrap_or(i64::MAX) } else { 0 };
+        let (mut from, mut length, mut count) = (after + 1, PART, 0);
+        loop {
+            // The last one is open: rows that were deleted have made the numbers of the others larger.
+            let last = from + length >= end;
+            let part = if last { format!(" AND {row} >= {from}") } else { shape.between(from, from + length) };
+            let select = self.select_pending(shape, selection, leave_failures_out, &part)?;
+            let sorted = format!("{select} ORDER BY {row} LIMIT {}", most - count);
+            let (more, ended) = self.stream(selection, &sorted, &mut take)?;
+            count += more;
+            if !ended || count >= most || last {
+                return Ok(ended && count < most);
+            }
+            (from, length) = (from + length, length * 2);
+        }
     }
 
     /// The pending rows as SQL: `SELECT row, id, URL FROM … WHERE …`.
-    fn select_pending(&self, shape: &Shape, selection: &Selection, leave_failures_out: bool) -> Result<String> {
+    fn select_pending(
+        &self,
+        shape: &Shape,
+        selection: &Selection,
+        leave_failures_out: bool,
+        part: &str,
+    ) -> Result<String> {
         let url = match &selection.urls {
             UrlSource::Column(column) => {
                 self.column_must_be_there(column)?;
@@ -283,7 +329,7 @@ impl Window<'_> {
             }
             UrlSource::Template(_) | UrlSource::None => "NULL::VARCHAR".into(),
         };
-        let pending = self.pending_sql(shape, selection, leave_failures_out)?;
+        let pending = self.pending_sql(shape, selection, leave_failures_out, part)?;
         let known = if selection.refresh.is_some() { self.known_sql(shape)? } else { String::new() };
         Ok(format!("SELECT {}, {}::VARCHAR, {url}{known} {pending}", shape.row, shape.id))
     }
@@ -323,57 +369,8 @@ impl Window<'_> {
         }
     }
 
-    /// The pending rows whose id is in an earlier pending row as well. Where a key says that there are none, nothing is
-    /// asked; else DuckDB sorts them out, on disk where they are too many for its memory.
-    ///
-    /// # Errors
-    /// As [`Window::count_pending_rows`].
-    pub fn repeats(&self, shape: &Shape, selection: &Selection) -> Result<Repeats> {
-        let mut repeats = Repeats::default();
-        if shape.unique {
-            return Ok(repeats);
-        }
-        let Shape { id, row, .. } = shape;
-        let pending = self.pending_sql(shape, selection, self.leaves_failures_out(selection)?)?;
-        // By hashes first, which are smaller than ids; what they bring together is then told apart.
-        let sql = format!(
-            "SELECT {row} {pending} AND hash({id}) IN (SELECT hash({id}) {pending} GROUP BY 1 HAVING count(*) > 1) \
-             QUALIFY row_number() OVER (PARTITION BY {id} ORDER BY {row}) > 1"
-        );
-        let mut read = || -> duckdb::Result<()> {
-            let mut statement = self.connection.prepare(&sql)?;
-            for vectors in statement.stream_arrow([])? {
-                vectors?.column(0).as_primitive::<Int64Type>().values().iter().for_each(|row| repeats.add(*row));
-            }
-            Ok(())
-        };
-        loop {
-            match read() {
-                Err(cause) if self.has_more_memory(&cause) => {}
-                other => break other.map_err(|cause| self.not_read(selection, &cause))?,
-            }
-        }
-        Ok(repeats)
-    }
-
     /// Whether a query may be tried again with more memory than it turned out to have.
-    fn has_more_memory(&self, cause: &duckdb::Error) -> bool {
+    pub(super) fn has_more_memory(&self, cause: &duckdb::Error) -> bool {
         cause.to_string().contains("Out of Memory Error") && self.may_use_more()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_remembered_by_a_bit_each() {
-        let mut repeats = Repeats::default();
-        for row in [0, 63, 64, 1_000_000] {
-            assert!(!repeats.holds(row));
-            repeats.add(row);
-            assert!(repeats.holds(row) && !repeats.holds(row + 1));
-        }
-        assert!(!repeats.holds(i64::MAX));
     }
 }

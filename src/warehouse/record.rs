@@ -71,7 +71,7 @@ impl Window<'_> {
 
     /// The table, or the span of it, in parts, as conditions on its rows, of which each can be updated within DuckDB's
     /// memory: what it cannot keep there it writes to disk and reads again, which takes longer than several passes.
-    fn parts(&self, shape: &Shape, batch: usize, span: Option<(i64, i64)>) -> Result<Vec<String>> {
+    pub(super) fn parts(&self, shape: &Shape, batch: usize, span: Option<(i64, i64)>) -> Result<Vec<String>> {
         let room = self.memory.get() / 2;
         let small = batch as u64 * UNDO.1 < room;
         let (first, rows) = match span {

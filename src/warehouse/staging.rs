@@ -82,7 +82,29 @@ impl Warehouse {
         stage().map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))
     }
 
+    /// Leaves of what is staged only what came first.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn take_back(&self, staged: &mut Staged, count: usize) -> Result<()> {
+        let less = format!("DELETE FROM temp.main.outcome WHERE rowid >= {count}");
+        let counted = self.connection.execute_batch(&less).and_then(|()| self.count_staged());
+        *staged = counted.map_err(|cause| Error::new("stage", "memory", plain(&cause.to_string())))?;
+        Ok(())
+    }
+
+    /// What is staged, none of it of files that were home before.
+    pub(super) fn count_staged(&self) -> duckdb::Result<Staged> {
+        let sql = "SELECT count(*), count(how) FROM temp.main.outcome";
+        let count = |row: &duckdb::Row<'_>, at| row.get(at).map(|count: i64| usize::try_from(count).unwrap_or(0));
+        let (all, good) = self.connection.query_row(sql, [], |row| Ok((count(row, 0)?, count(row, 1)?)))?;
+        Ok(Staged { good, again: 0, bad: all - good })
+    }
+
     fn stage_good(&self, good: &[&Outcome]) -> duckdb::Result<()> {
+        if good.is_empty() {
+            return Ok(());
+        }
         let columns = if self.tables.keep_files { &GOOD[..] } else { &GOOD[..2] };
         let mut rows = self.connection.appender_with_columns_to_catalog_and_db("outcome", "temp", "main", columns)?;
         for outcome in good {

@@ -295,12 +295,13 @@ impl Check<'_> {
                 None => stray += 1,
             }
             if names.len() >= AT_ONCE {
-                stray += claims.count_unknown(&names)?;
+                claims.add_names(&names)?;
                 names.clear();
             }
             Ok(())
         })?;
-        self.report.stray += stray + claims.count_unknown(&names)?;
+        claims.add_names(&names)?;
+        self.report.stray += stray + claims.count_unknown()?;
         Ok(())
     }
 }

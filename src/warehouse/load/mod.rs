@@ -170,7 +170,7 @@ pub fn load(
 ) -> Result<LoadReport> {
     sources.iter().try_for_each(Source::must_be_readable)?;
     let made = !file.exists();
-    let memory = super::room(2).min(MEMORY);
+    let memory = super::memory::room(2).min(MEMORY);
     // Each thread holds blocks of its own, for which there may be no room.
     let effort = if memory < MEMORY { Effort::Beside } else { Effort::Alone };
     if !made {

@@ -1,39 +1,44 @@
 //! `toller merge`: outcomes that `pipe` printed, on however many machines, brought home into one warehouse.
 //!
-//! A file is read twice: once to know that every line of it is good, then to apply it, so that a bad file changes
-//! nothing. What is known better already is left alone, so that merging twice is merging once.
+//! Lines are staged beside the warehouse as they are read, and applied when there are many. Nothing of a file is applied
+//! before every line of it was seen to be good: what is staged of one that turns out bad is taken back, and one that goes
+//! on when a batch is full is read to its end first. What is known better already is left alone, so that merging twice is
+//! merging once.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufRead, Read, Seek};
+mod source;
+
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
 use crate::ending::Ending;
-use crate::error::{Error, ExitCode, Result};
-use crate::input;
-use crate::line::{Arrival, parse};
+use crate::error::{ExitCode, Result};
+use crate::line::Arrival;
 use crate::machine;
 use crate::manifest::{RunManifest, new_run_id};
-use crate::outcome::{How, Outcome, Saved};
+use crate::outcome::{Outcome, Saved};
 use crate::run::Expect;
 use crate::store::{self, Layout, Look};
 use crate::tally::Tally;
 use crate::terminal::{self, MergeReport};
-use crate::warehouse::{Effort, Merged, RunsTable, Shape, Warehouse};
+use crate::warehouse::{Effort, Merged, RunsTable, Shape, Staged, Warehouse};
 
 use super::options::{ExpectArg, LayoutArgs, WarehouseArgs, WarehouseConfig, expect_like, layout_like};
+use source::{Line, Source};
 
-/// How many outcomes are applied in one transaction: many, because each goes through the whole table twice.
-const BATCH: usize = 250_000;
-/// Or as many as together have texts of so many bytes, which fit into the memory that DuckDB begins with.
-const BATCH_BYTES: usize = 32 << 20;
+/// How many outcomes are applied in one window: many, because each window goes through the whole table.
+const BATCH: usize = 2_000_000;
+/// Or as many as together have texts of so many bytes.
+const BATCH_BYTES: usize = 512 << 20;
+/// How many of them are handed to DuckDB at once, or how many bytes.
+const PIECE: usize = 20_000;
+/// Likewise.
+const PIECE_BYTES: usize = 16 << 20;
+/// The memory that DuckDB may use for a batch at first; what does not fit goes by way of the disk.
+const MEMORY: u64 = 320 << 20;
 /// A digest, written out.
 const HEX: usize = 64;
-/// A longer line is none that `pipe` printed.
-const LONGEST_LINE: u64 = 1 << 20;
 /// Below a destination no file lies deeper: its name and the folders of `--fanout`.
 const DEEPEST: usize = 9;
 
@@ -70,6 +75,7 @@ pub struct MergeArgs {
 pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?.telling(terminal::print_locked);
+    books.take_memory(MEMORY)?;
     let proof = Proof::new(args.layout, args.expect, &books, place.lock_wait)?;
     let run = RunManifest {
         run_id: new_run_id(SystemTime::now()),
@@ -131,37 +137,118 @@ struct Merge<'m> {
     batch: Batch,
 }
 
+/// What is applied in one window.
+#[derive(Default)]
+struct Batch {
+    /// What is beside the warehouse already.
+    staged: Option<Staged>,
+    /// What is not.
+    outcomes: Vec<Outcome>,
+    /// Of the texts of these.
+    piece_bytes: usize,
+    /// Of all texts.
+    bytes: usize,
+    /// So many of its outcomes are from files that were read to their end.
+    whole: usize,
+}
+
+impl Batch {
+    fn staged(&self) -> usize {
+        self.staged.as_ref().map_or(0, Staged::count)
+    }
+
+    fn count(&self) -> usize {
+        self.staged() + self.outcomes.len()
+    }
+}
+
 impl Merge<'_> {
-    fn source(&mut self, source: &Path) -> Result<()> {
-        let mut text = Text::open(source)?;
-        let mut torn = false;
-        text.each(|_, line| {
-            torn |= line.is_none();
-            Ok(())
-        })?;
+    fn source(&mut self, path: &Path) -> Result<()> {
+        let source = Source::open(path)?;
+        self.batch.whole = self.batch.count();
+        let torn = match self.read(&source) {
+            Ok(torn) => torn,
+            Err(error) => {
+                self.take_back()?;
+                return Err(error);
+            }
+        };
         if torn {
             self.report.torn += 1;
-            let line = format!("{}: its last line is torn and is skipped", source.display());
-            terminal::print_notice(&line);
+            terminal::print_notice(&format!("{}: its last line is torn and is skipped", path.display()));
         }
-        text.each(|_, line| {
-            let Some(arrival) = line else { return Ok(()) };
+        Ok(())
+    }
+
+    /// Reads a source to its end, or as far as it went when it was seen to be good; says whether its last line is torn.
+    fn read(&mut self, source: &Source) -> Result<bool> {
+        let mut lines = source.lines()?;
+        let (mut torn, mut seen) = (false, None);
+        while let Some(line) = lines.next()? {
+            let Line::Whole(arrival) = line else {
+                torn = true;
+                continue;
+            };
             self.report.lines += 1;
             if !self.proof.is_given(&arrival) {
                 self.report.missing += 1;
-                return Ok(());
+                continue;
             }
-            self.batch.add(arrival);
-            if self.batch.is_full() { self.apply() } else { Ok(()) }
-        })
+            self.add(arrival.outcome)?;
+            if self.batch.count() >= BATCH || self.batch.bytes >= BATCH_BYTES {
+                if seen.is_none() {
+                    let (last, ends_torn) = source.check()?;
+                    lines.end_at(last);
+                    seen = Some(ends_torn);
+                }
+                self.apply()?;
+            }
+        }
+        Ok(torn || seen == Some(true))
+    }
+
+    fn add(&mut self, outcome: Outcome) -> Result<()> {
+        let bytes = length(&outcome);
+        let batch = &mut self.batch;
+        batch.outcomes.push(outcome);
+        (batch.piece_bytes, batch.bytes) = (batch.piece_bytes + bytes, batch.bytes + bytes);
+        if batch.outcomes.len() >= PIECE || batch.piece_bytes >= PIECE_BYTES { self.stage() } else { Ok(()) }
+    }
+
+    /// Stages what is not staged, that of whole files by itself, so that what comes after it can be taken back.
+    fn stage(&mut self) -> Result<()> {
+        let batch = &mut self.batch;
+        let (whole, rest) =
+            batch.outcomes.split_at(batch.whole.saturating_sub(batch.staged()).min(batch.outcomes.len()));
+        let staged = match &mut batch.staged {
+            Some(staged) => staged,
+            None => batch.staged.insert(self.books.stage(&[])?),
+        };
+        for piece in [whole, rest] {
+            self.books.stage_more(staged, piece)?;
+        }
+        batch.outcomes.clear();
+        batch.piece_bytes = 0;
+        Ok(())
+    }
+
+    /// Leaves in the batch only what is from whole files.
+    fn take_back(&mut self) -> Result<()> {
+        let batch = &mut self.batch;
+        batch.outcomes.truncate(batch.whole.saturating_sub(batch.staged()));
+        match &mut batch.staged {
+            Some(staged) if staged.count() > batch.whole => self.books.take_back(staged, batch.whole),
+            _ => Ok(()),
+        }
     }
 
     fn apply(&mut self) -> Result<()> {
-        let batch = std::mem::take(&mut self.batch);
-        if batch.outcomes.is_empty() {
+        if self.batch.count() == 0 {
             return Ok(());
         }
-        let staged = self.books.stage(&batch.outcomes)?;
+        self.stage()?;
+        let Some(staged) = std::mem::take(&mut self.batch).staged else { return Ok(()) };
+        let staged = self.books.one_each(staged)?;
         let (runs, shape, tally, run_id) = (&self.runs, &self.shape, &mut self.tally, &self.report.run_id);
         let merged = self.books.write(self.lock_wait, |window| window.merge(&staged, runs, shape, run_id, tally))?;
         let Merged { unknown, ignored, done, failed } = merged;
@@ -171,6 +258,18 @@ impl Merge<'_> {
         self.report.done += done;
         Ok(())
     }
+}
+
+/// The bytes of its texts.
+fn length(outcome: &Outcome) -> usize {
+    let said = match &outcome.result {
+        Ok(Saved { facts, .. }) => {
+            let words = [&facts.etag, &facts.last_modified, &facts.content_type].into_iter().flatten();
+            HEX + words.map(|word| word.len()).sum::<usize>()
+        }
+        Err(failure) => failure.message.len(),
+    };
+    outcome.id.len() + outcome.url.as_ref().map_or(0, |url| url.len()) + said
 }
 
 /// Whether the files that outcomes speak of are looked for, and how.
@@ -231,119 +330,5 @@ impl Proof {
             matches!(store::read(path, machine::memory() / 4, &mut body), Ok(Look::Read)) && expect.check(&body).is_ok()
         };
         there && self.expect.is_none_or(is)
-    }
-}
-
-/// Outcomes of one transaction, one for each GUID: a success stands, the latest of several; failures add up in the order they
-/// come.
-#[derive(Default)]
-struct Batch {
-    outcomes: Vec<Outcome>,
-    places: HashMap<Box<str>, usize>,
-    /// Of its texts.
-    bytes: usize,
-}
-
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.outcomes.len() >= BATCH || self.bytes >= BATCH_BYTES
-    }
-
-    fn add(&mut self, arrival: Arrival) {
-        let outcome = arrival.outcome;
-        let id: Box<str> = (&*outcome.id).into();
-        let said = match &outcome.result {
-            Ok(Saved { facts, .. }) => {
-                let words = [&facts.etag, &facts.last_modified, &facts.content_type].into_iter().flatten();
-                HEX + words.map(|word| word.len()).sum::<usize>()
-            }
-            Err(failure) => failure.message.len(),
-        };
-        self.bytes += id.len() + outcome.url.as_ref().map_or(0, |url| url.len()) + said;
-        if let Some(place) = self.places.get(&id) {
-            let known = &mut self.outcomes[*place];
-            let later = outcome.finished_at > known.finished_at;
-            let better = match (&known.result, &outcome.result) {
-                (Ok(_), Err(_)) => false,
-                (Err(_), Ok(_)) => true,
-                (Err(_), Err(_)) => later,
-                // Found again, the same file says less of itself.
-                (Ok(old), Ok(new)) => later && (new.how != How::Reused || new.facts.sha256 != old.facts.sha256),
-            };
-            if !better {
-                return;
-            }
-            let attempts = known.attempts.saturating_add(outcome.attempts);
-            *known = Outcome { attempts, ..outcome };
-        } else {
-            self.places.insert(id, self.outcomes.len());
-            self.outcomes.push(outcome);
-        }
-    }
-}
-
-/// A source that is read twice.
-struct Text {
-    source: PathBuf,
-    /// What came from a stream.
-    spooled: Option<File>,
-    /// How many lines the first reading found; a file that grows meanwhile has more to say another time.
-    lines: Option<usize>,
-}
-
-impl Text {
-    fn open(source: &Path) -> Result<Self> {
-        // A pipe, standard input or not, can be read only once.
-        let stream = source == Path::new("-") || std::fs::metadata(source).is_ok_and(|found| !found.is_file());
-        let spool = || input::spool(&mut *input::source(source)?);
-        let spooled = stream.then(spool).transpose();
-        let spooled = spooled.map_err(|cause| Error::new("merge", source.display(), cause))?;
-        Ok(Self { source: source.to_owned(), spooled, lines: None })
-    }
-
-    fn read(&mut self) -> io::Result<Box<dyn BufRead + Send>> {
-        let Some(file) = &mut self.spooled else { return input::open(&self.source) };
-        file.rewind()?;
-        input::text(Box::new(file.try_clone()?))
-    }
-
-    /// Gives `visit` every line as an outcome, and `None` for a torn last one.
-    fn each(&mut self, mut visit: impl FnMut(usize, Option<Arrival>) -> Result<()>) -> Result<()> {
-        let source = self.source.display().to_string();
-        let error = |cause: String| Error::new("merge", &source, cause);
-        let bad = |number: usize, cause: &str| {
-            error(format!("line {number}: {cause}"))
-                .with_way_out("nothing of this file was applied; it must be what `toller pipe` printed")
-        };
-        let most = self.lines.unwrap_or(usize::MAX);
-        let mut text = match self.read() {
-            // A gzip stream that ends too soon, even in its head, is what a killed shard leaves.
-            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return visit(1, None),
-            other => other.map_err(|cause| error(cause.to_string()))?,
-        };
-        let mut line = Vec::new();
-        for number in 1..=most {
-            line.clear();
-            let read = match text.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
-                Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return visit(number, None),
-                other => other.map_err(|cause| error(format!("line {number}: {cause}")))?,
-            };
-            if line.is_empty() {
-                return Ok(());
-            }
-            if read as u64 == LONGEST_LINE && !line.ends_with(b"\n") {
-                return Err(bad(number, "it is longer than a megabyte"));
-            }
-            self.lines = Some(self.lines.map_or(number, |lines| lines.max(number)));
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            match parse(&line) {
-                Ok(arrival) => visit(number, Some(arrival))?,
-                Err(_) if !line.ends_with(b"\n") => visit(number, None)?,
-                Err(cause) => return Err(bad(number, &cause)),
-            }
-        }
-        Ok(())
     }
 }
