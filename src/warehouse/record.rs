@@ -55,7 +55,8 @@ impl Window<'_> {
                         self.settle_files(shape, Some(run_id), staged.again > 0)?;
                     }
                 }
-                let changed = self.set_done(shape, true, part)?;
+                // A batch of nothing but failures is no reason to go through the table.
+                let changed = if staged.good + staged.again > 0 { self.set_done(shape, true, part)? } else { 0 };
                 if at + 1 == parts.len() {
                     if span.is_some() && before + changed < staged.good {
                         // Rows have moved since they were read, or somebody else has made them done.
