@@ -9,7 +9,7 @@ use crate::error::Error;
 use super::super::plain;
 use super::super::tables::{Column, Tables, type_of};
 use super::Source;
-use super::blocks::{self, Block, Entries, Ids};
+use super::blocks::{self, Block, Cutter, Entries, Ids, SPLIT};
 use super::seen::Seen;
 
 /// The table, in SQL.
@@ -31,6 +31,8 @@ pub(super) struct Incoming<'c> {
     straight: Option<Straight>,
     /// What may be used to remember ids, in bytes.
     memory: u64,
+    /// Where blocks are taken apart, outside any transaction.
+    cut_in: Option<&'c str>,
     /// How many came by the block; nothing where none did.
     by_block: Option<ByBlock>,
     /// No id is in the table twice, as far as its text goes; else one may be.
@@ -77,6 +79,7 @@ impl<'c> Incoming<'c> {
         target: Option<Vec<Column>>,
         straight: Option<Straight>,
         memory: u64,
+        cut_in: Option<&'c str>,
     ) -> Self {
         Self {
             connection,
@@ -86,6 +89,7 @@ impl<'c> Incoming<'c> {
             rows: None,
             straight,
             memory,
+            cut_in,
             by_block: None,
             distinct: false,
             blank: 0,
@@ -152,9 +156,10 @@ impl<'c> Incoming<'c> {
         let threads = self.connection.query_row("SELECT current_setting('threads')", [], |row| row.get::<_, u64>(0));
         let threads = usize::try_from(threads.map_err(fault)?).unwrap_or(1);
         self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE again (c0 VARCHAR)").map_err(fault)?;
+        let cutter = self.cut_in.map(|home| Cutter::new(self.connection, home)).transpose().map_err(fault)?;
         let seen = Seen::new(self.memory);
-        let take = |block: &Block| self.append_block(block).map_err(fault);
-        let (entries, whole) = blocks::stream(entries, threads, seen, take)?;
+        let take = |block: &Block| self.append_block(block);
+        let (entries, whole) = blocks::stream(entries, fault, threads, seen, cutter, take)?;
         self.distinct = whole;
         Ok(entries)
     }
@@ -178,11 +183,12 @@ impl<'c> Incoming<'c> {
         if ids.count == 0 {
             return Ok(());
         }
+        let insert = format!("INSERT INTO {table} ({column})");
+        if let Some(cut) = &ids.cut {
+            return self.connection.execute_batch(&format!("{insert} SELECT id FROM {cut}"));
+        }
         // What were not taken apart before it is inserted, would be inserted by one thread.
-        let sql = format!(
-            "INSERT INTO {table} ({column}) \
-             WITH ids AS MATERIALIZED (SELECT unnest(string_split(?, chr(10))) AS id) SELECT id FROM ids"
-        );
+        let sql = format!("{insert} WITH ids AS MATERIALIZED (SELECT {SPLIT} AS id) SELECT id FROM ids");
         self.connection.prepare(&sql)?.execute([&ids.text]).map(|_| ())
     }
 

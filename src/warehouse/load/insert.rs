@@ -58,10 +58,9 @@ impl Window<'_> {
         if incoming.distinct || !list_twice(self.connection, table, id, ids)? {
             return Ok(true);
         }
-        // Nobody knows the file yet, so that it may be as it likes between two transactions.
         self.connection.execute_batch(&format!(
-            "CREATE OR REPLACE TEMP TABLE incoming AS SELECT {id} AS c0 FROM {table}; DROP TABLE {table}; COMMIT; \
-             CHECKPOINT {}; BEGIN",
+            "CREATE OR REPLACE TEMP TABLE incoming AS SELECT {id} AS c0 FROM {table}; DROP TABLE {table}; \
+             CHECKPOINT {}",
             quote(self.catalogue)
         ))?;
         Ok(false)

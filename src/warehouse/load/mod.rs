@@ -185,12 +185,14 @@ pub fn load(
         // What `fetch` would not take is better known before it is filled.
         window.shape()?;
     }
-    window.run("BEGIN")?;
+    // Nobody knows a file that is being made, and what is left of it when it fails goes.
+    let transaction = |word: &str| if made { Ok(()) } else { window.run(word) };
+    transaction("BEGIN")?;
     for source in sources {
         window.add(source, header, exists, &mut report)?;
         exists = true;
     }
-    window.run("COMMIT")?;
+    transaction("COMMIT")?;
     report.total = window.size()?;
     window.close()?;
     Ok(report)
@@ -214,7 +216,8 @@ impl Window<'_> {
             table: self.quoted(&self.tables.table),
             id: quote(&self.tables.id),
         });
-        let mut incoming = Incoming::new(self.connection, self.tables, target, straight, self.memory.get());
+        let cut_in = report.made.then_some(self.home);
+        let mut incoming = Incoming::new(self.connection, self.tables, target, straight, self.memory.get(), cut_in);
         source.read(&mut incoming, header)?;
         let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
         incoming.end().map_err(|cause| fault(&cause))?;
