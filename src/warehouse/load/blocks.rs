@@ -4,7 +4,7 @@
 //! than to read it. One statement gives each of DuckDB's threads a row group, which it compresses.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use duckdb::Connection;
 
@@ -103,18 +103,21 @@ pub(super) fn stream<E: Entries>(
         read(&mut entries, most, &mut seen, &sender)?;
         Ok((entries, seen.is_whole()))
     });
-    let taken = match cutter {
-        None => blocks.into_iter().try_for_each(|block| take(&block)),
-        Some(cutter) => cut_ahead(cutter, blocks).into_iter().try_for_each(|block| take(&block?)),
-    };
-    taken.map_err(fault)?;
+    if let Some(cutter) = cutter {
+        let (cut, ahead) = cut_ahead(cutter, blocks);
+        cut.into_iter().try_for_each(|block| take(&block?)).map_err(fault)?;
+        // Where it panicked not all has come.
+        ahead.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    } else {
+        blocks.into_iter().try_for_each(|block| take(&block)).map_err(fault)?;
+    }
     reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Nobody cuts further ahead than by one block.
-fn cut_ahead(mut cutter: Cutter, blocks: Receiver<Block>) -> Receiver<duckdb::Result<Block>> {
+fn cut_ahead(mut cutter: Cutter, blocks: Receiver<Block>) -> (Receiver<duckdb::Result<Block>>, JoinHandle<()>) {
     let (sender, cut) = sync_channel(0);
-    thread::spawn(move || {
+    let ahead = thread::spawn(move || {
         for mut block in blocks {
             let done = if block.fresh.count > 0 { cutter.cut(&mut block.fresh) } else { Ok(()) };
             // Whoever takes no more of them has an error to report.
@@ -123,7 +126,7 @@ fn cut_ahead(mut cutter: Cutter, blocks: Receiver<Block>) -> Receiver<duckdb::Re
             }
         }
     });
-    cut
+    (cut, ahead)
 }
 
 fn read(entries: &mut impl Entries, most: usize, seen: &mut Seen, blocks: &SyncSender<Block>) -> Result<()> {
