@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
 done
 if [ -z "${TOLLER_CHECK_INSIDE-}" ]; then
     [ "$(id -u)" = 0 ] || die "needs root, to make namespaces and to chroot"
-    for tool in debootstrap dnsmasq python3 jq unshare chroot; do
+    for tool in debootstrap dnsmasq python3 jq unshare chroot file readelf; do
         command -v "$tool" >/dev/null || die "$tool is missing"
     done
     built=$(scripts/build.sh --bin toller --example demo-origin)
