@@ -55,7 +55,7 @@ fn a_silent_first_address_costs_a_moment_and_not_the_images() {
     let start = Instant::now();
     let out = pipe(&env, &origin, &root).args(["--retries", "0"]).stdin(guids.join("\n")).run().expect(0);
     assert_eq!(out.stdout.lines().filter(|line| line.contains("\"ok\":true")).count(), 60, "{}", out.report());
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     assert_eq!((origin.request_count(), origin.connections()), (60, 3));
     drop(silent);
 }

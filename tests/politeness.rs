@@ -114,7 +114,7 @@ fn time_that_is_over_in_a_cool_down_ends_the_run() {
     origin.always(|request| if request.nth == 4 { Reply::status(429).retry_after(200) } else { Reply::image() });
     let start = Instant::now();
     env.fetch(&origin).args(["--max-runtime", "1"]).run().expect(3);
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     env.assert_true();
 }
 

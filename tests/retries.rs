@@ -116,7 +116,7 @@ fn a_long_retry_after_ends_the_run_and_says_when_to_come_back() {
     origin.on(&guids[9], [Reply::status(429).retry_after(3600), Reply::image()]);
     let start = Instant::now();
     let out = env.fetch(&origin).args(["--json", "--workers", "1"]).run().expect(3);
-    assert!(start.elapsed() < Duration::from_secs(6));
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     let at = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_hours(1)).to_string();
     // To the minute, or the one before: the run is over by now.
     let before = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_mins(59)).to_string();

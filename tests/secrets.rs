@@ -1,7 +1,7 @@
 //! What is secret stays with whom it is for, and foreign text stays text: in tables, messages, lists and on the terminal.
 
 use crate::support::{End, Env, Origin, Reply, guids};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// All that a run says: both streams, and every table of toller's own.
 fn told(env: &Env, streams: &str) -> String {
@@ -133,11 +133,13 @@ fn a_dead_pooled_connection_costs_no_turn_of_the_rate_and_no_second_count() {
         1 => Reply::image(),
         _ => Reply::nothing().then(End::Drop),
     });
-    let start = Instant::now();
     let fetch = env.fetch(&origin).args(["--rate", "4", "--workers", "1", "--retries", "0", "--json"]);
     let out = fetch.run().expect(0);
     env.assert_done(&guids);
     assert_eq!((out.json()["requests"].as_u64(), origin.request_count()), (Some(12), 23));
-    // Eleven gaps of a quarter of a second.
-    assert!(start.elapsed() < Duration::from_millis(4500), "{:?}", start.elapsed());
+    // What is asked again waits for no turn, which would be a quarter of a second away; a busy machine delays some.
+    let requests = origin.requests();
+    let again = requests.windows(2).filter(|two| two[0].nth_on_connection == 2).map(|two| two[1].at - two[0].at);
+    let shortest = again.min().unwrap();
+    assert!(shortest < Duration::from_millis(200), "{shortest:?}");
 }
