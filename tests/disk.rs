@@ -236,6 +236,20 @@ fn a_warehouse_whose_disk_is_full_loses_no_file() {
 }
 
 #[test]
+fn a_new_warehouse_that_the_disk_has_no_room_for_is_not_made() {
+    let env = Env::new();
+    let Some(disk) = Tmpfs::on(&env, "size=9m") else { return };
+    // Its blocks are written by several threads; all of them must be done with the file before it is taken away.
+    env.write("ids.txt", guids(1_000_000).join("\n"));
+    let warehouse = env.dest().join("warehouse.duckdb");
+    let load = || env.toller(["load", "--warehouse"]).arg(&warehouse).arg("ids.txt");
+    load().run().expect(1).complains().stderr_has("No space left on device");
+    assert_eq!(std::fs::read_dir(env.dest()).unwrap().count(), 0);
+    disk.change("size=90m");
+    load().run().expect(0).stdout_has("1,000,000 images added");
+}
+
+#[test]
 fn names_that_differ_only_in_case_are_different_images() {
     let names = ["abcdef", "ABCDEF", "AbCdEf", "ä", "Ä"];
     for fanout in ["0", "2"] {

@@ -9,13 +9,16 @@ use crate::error::Error;
 use super::super::plain;
 use super::super::tables::{Column, Tables, type_of};
 use super::Source;
-use super::blocks::{self, Block, Cutter, Entries, Ids, SPLIT};
+use super::blocks::{self, Block, Entries, Ids, ROW_GROUP, SPLIT};
+use super::lanes::Lanes;
 use super::seen::Seen;
 
 /// The table, in SQL.
 pub(super) const TABLE: &str = "temp.main.incoming";
 /// The one beside it, in SQL, for ids that seem to have come before.
 pub(super) const AGAIN: &str = "temp.main.again";
+/// More threads than this would take more memory than there is for them.
+const MOST_THREADS: usize = 4;
 /// No list has more columns; a JSON object whose keys are ids would have one for each.
 const MOST_COLUMNS: usize = 1_000;
 
@@ -31,8 +34,8 @@ pub(super) struct Incoming<'c> {
     straight: Option<Straight>,
     /// What may be used to remember ids, in bytes.
     memory: u64,
-    /// Where blocks are taken apart, outside any transaction.
-    cut_in: Option<&'c str>,
+    /// By which they go there.
+    lanes: Option<Lanes>,
     /// How many came by the block; nothing where none did.
     by_block: Option<ByBlock>,
     /// No id is in the table twice, as far as its text goes; else one may be.
@@ -79,7 +82,6 @@ impl<'c> Incoming<'c> {
         target: Option<Vec<Column>>,
         straight: Option<Straight>,
         memory: u64,
-        cut_in: Option<&'c str>,
     ) -> Self {
         Self {
             connection,
@@ -89,7 +91,7 @@ impl<'c> Incoming<'c> {
             rows: None,
             straight,
             memory,
-            cut_in,
+            lanes: None,
             by_block: None,
             distinct: false,
             blank: 0,
@@ -156,15 +158,18 @@ impl<'c> Incoming<'c> {
         let threads = self.connection.query_row("SELECT current_setting('threads')", [], |row| row.get::<_, u64>(0));
         let threads = usize::try_from(threads.map_err(fault)?).unwrap_or(1);
         self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE again (c0 VARCHAR)").map_err(fault)?;
-        let cutter = self.cut_in.map(|home| Cutter::new(self.connection, home)).transpose().map_err(fault)?;
+        // Of what goes through one statement, each thread takes a row group.
+        let most = if self.straight.is_some() { ROW_GROUP } else { ROW_GROUP * threads.min(MOST_THREADS) };
         let seen = Seen::new(self.memory);
-        let take = |block: &Block| self.append_block(block);
-        let (entries, whole) = blocks::stream(entries, fault, threads, seen, cutter, take)?;
+        let streamed = blocks::stream(entries, fault, most, seen, |block| self.append_block(block, threads));
+        let ended = self.lanes.take().map_or(Ok(()), |mut lanes| lanes.end());
+        let (entries, whole) = streamed?;
+        ended.map_err(fault)?;
         self.distinct = whole;
         Ok(entries)
     }
 
-    fn append_block(&mut self, block: &Block) -> duckdb::Result<()> {
+    fn append_block(&mut self, block: Block, threads: usize) -> duckdb::Result<()> {
         let begun = self.by_block.is_some();
         let counts = self.by_block.get_or_insert_default();
         counts.fresh += block.fresh.count;
@@ -172,23 +177,26 @@ impl<'c> Incoming<'c> {
         self.blank += block.empty;
         if !begun {
             self.straight = self.straight.take().filter(|_| block.settled && block.fresh.count > 0);
-            self.straight.as_ref().map_or(Ok(()), |straight| self.connection.execute_batch(&straight.ddl))?;
+            if let Some(Straight { ddl, table, id }) = &self.straight {
+                self.connection.execute_batch(ddl)?;
+                self.lanes = Some(Lanes::open(self.connection, table, id, threads)?);
+            }
         }
-        let (table, id) = self.place();
-        self.append_ids(table, id, &block.fresh)?;
-        self.append_ids(AGAIN, "c0", &block.again)
+        self.append_ids(AGAIN, &block.again)?;
+        match &mut self.lanes {
+            Some(lanes) if block.fresh.count > 0 => lanes.put(block.fresh.text),
+            Some(_) => Ok(()),
+            None => self.append_ids(TABLE, &block.fresh),
+        }
     }
 
-    fn append_ids(&self, table: &str, column: &str, ids: &Ids) -> duckdb::Result<()> {
+    fn append_ids(&self, table: &str, ids: &Ids) -> duckdb::Result<()> {
         if ids.count == 0 {
             return Ok(());
         }
-        let insert = format!("INSERT INTO {table} ({column})");
-        if let Some(cut) = &ids.cut {
-            return self.connection.execute_batch(&format!("{insert} SELECT id FROM {cut}"));
-        }
         // What were not taken apart before it is inserted, would be inserted by one thread.
-        let sql = format!("{insert} WITH ids AS MATERIALIZED (SELECT {SPLIT} AS id) SELECT id FROM ids");
+        let sql =
+            format!("INSERT INTO {table} (c0) WITH ids AS MATERIALIZED (SELECT {SPLIT} AS id) SELECT id FROM ids");
         self.connection.prepare(&sql)?.execute([&ids.text]).map(|_| ())
     }
 

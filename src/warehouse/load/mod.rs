@@ -2,13 +2,14 @@
 //!
 //! A list is first read into a table of the connection's own, [`incoming`], where nothing is lost or changed: text
 //! by toller's own readers, which never guess, and Parquet by DuckDB's. From there it goes into the user's table. Ids
-//! alone, for a warehouse that is being made, go there at once, by [`blocks`]: nobody knows the file until it is whole.
+//! alone, for a warehouse that is being made, go there at once, by [`lanes`]: nobody knows the file until it is whole.
 
 mod blocks;
 mod delimited;
 mod incoming;
 mod insert;
 mod json;
+mod lanes;
 mod looks;
 mod parquet;
 mod repeated;
@@ -216,8 +217,7 @@ impl Window<'_> {
             table: self.quoted(&self.tables.table),
             id: quote(&self.tables.id),
         });
-        let cut_in = report.made.then_some(self.home);
-        let mut incoming = Incoming::new(self.connection, self.tables, target, straight, self.memory.get(), cut_in);
+        let mut incoming = Incoming::new(self.connection, self.tables, target, straight, self.memory.get());
         source.read(&mut incoming, header)?;
         let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
         incoming.end().map_err(|cause| fault(&cause))?;
