@@ -1,7 +1,7 @@
 //! A name with several addresses, of which some are silent: what the first one does must not decide what comes home.
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, guids};
+use crate::support::{Cmd, Env, Origin, guids, steady_port};
 use rustix::net::{AddressFamily, SocketType, bind, ipproto, listen, socket};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -64,7 +64,7 @@ fn a_silent_first_address_costs_a_moment_and_not_the_images() {
 fn where_no_address_answers_the_failure_names_them() {
     let (env, origin) = (Env::new(), Origin::builder().small().start());
     let Some(root) = root(&env, &origin) else { return };
-    let port = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = steady_port();
     let silent = listener(port);
     let _queued = fill(port);
     let pipe = env.program("chroot").arg(&root).args(["/toller", "pipe", "--dest", "/thumbs", "--retries", "0"]);

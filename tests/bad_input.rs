@@ -2,7 +2,7 @@
 //! are not what they should be.
 
 use crate::support::env::quoted;
-use crate::support::{Env, Origin, Out, guid, guids};
+use crate::support::{Env, Origin, Out, guid, guids, steady_port};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -197,11 +197,7 @@ fn a_bad_certificate_file_is_an_error() {
 fn an_origin_that_is_not_there_may_come_back() {
     let guids = guids(3);
     let env = Env::with(&guids);
-    let port = {
-        let gone = Origin::start();
-        gone.port()
-    };
-    let nobody = format!("https://localhost:{port}/{{guid}}.jpg");
+    let nobody = format!("https://localhost:{}/{{guid}}.jpg", steady_port());
     env.fetch_url(&nobody).args(["--retries", "0"]).run().expect(3);
     assert_eq!(env.query("SELECT DISTINCT kind, permanent FROM thumb_failure"), [["connect", "false"]]);
     let no_name = "https://no-such-host.invalid/{guid}.jpg";

@@ -103,7 +103,7 @@ fn run(env: &Env, origin: &Origin, name: &str, document: &str) {
     env.write("script.sh", script);
     let path = format!("{}:{}", env.path("bin").display(), std::env::var("PATH").unwrap_or_default());
     let bash = env.program("bash").arg("script.sh").env("PATH", &path).env("PYTHONPATH", &python.path);
-    let bash = bash.env("PYTHON", &python.python).env("SSL_CERT_FILE", &origin.ca().display().to_string());
+    let bash = bash.env("PYTHON", python.python).env("SSL_CERT_FILE", &origin.ca().display().to_string());
     let out = bash.env("WAIT", "0").run();
     let wrong = std::fs::read_to_string(env.path("wrong")).unwrap_or_default();
     assert!(wrong.is_empty() && matches!(out.code, Some(0 | 3 | 4)), "{name}: {wrong}\n{}", out.report());

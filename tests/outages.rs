@@ -1,7 +1,7 @@
 //! What concerns everybody: an origin that never works, one that goes away, one that refuses for the pace; and what only
 //! looks like it, because single images fail.
 
-use crate::support::{End, Env, Origin, Proxy, Reply, guids};
+use crate::support::{End, Env, Origin, Proxy, Reply, guids, steady_port};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,9 +76,9 @@ fn a_proxy_that_wants_a_password_is_asked_five_times() {
 fn while_the_origin_is_away_all_wait_and_one_probes_and_no_image_is_charged() {
     let guids = guids(500);
     let env = Env::with(&guids);
-    let first = Origin::builder().small().start();
+    let port = steady_port();
+    let first = Origin::builder().small().port(port).start();
     first.always(|_| Reply::image().after(Duration::from_millis(5)));
-    let port = first.port();
     let pem = env.write("ca.pem", std::fs::read(first.ca()).unwrap());
     let run = env.fetch_url(&first.template()).arg("--ca-cert").arg(pem).args(["--retries", "0"]).spawn();
     first.wait_for_responses(200);

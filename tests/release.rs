@@ -2,7 +2,7 @@
 //! A script that says its name stands in for the program, which the makers do not look into.
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, Reply};
+use crate::support::{Cmd, Env, Origin, Reply, python};
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -119,13 +119,13 @@ fn a_release_that_lacks_something_is_none_and_its_own_installer_knows_where_it_l
 /// Runs a maker of scripts/packaging; none where there is no Python.
 fn make(env: &Env, maker: &str, args: &[&str]) -> Option<()> {
     // It reads the manifest with Python's own parser, which came with 3.11.
-    if !env.program("python3").args(["-c", "import tomllib"]).try_run() {
+    let Some(python) = python().filter(|python| env.program(python).args(["-c", "import tomllib"]).try_run()) else {
         skipped("no Python 3.11");
         return None;
-    }
-    let from = r#"cd "$0" && exec python3 "$@""#;
-    let python = env.program("sh").args(["-c", from]).arg(repository("")).arg(format!("scripts/packaging/{maker}"));
-    python.args(args).env("SOURCE_DATE_EPOCH", "1800000000").run().expect(0);
+    };
+    let from = r#"cd "$0" && exec "$@""#;
+    let python = env.program("sh").args(["-c", from]).arg(repository("")).arg(python);
+    python.arg(format!("scripts/packaging/{maker}")).args(args).env("SOURCE_DATE_EPOCH", "1800000000").run().expect(0);
     Some(())
 }
 
@@ -144,7 +144,7 @@ fn the_same_archive_makes_the_same_wheel_and_python_runs_it() {
     let Some(wheels) = wheels else { return };
     assert_eq!(wheels[0].file_name(), wheels[1].file_name());
     assert!(std::fs::read(&wheels[0]).unwrap() == std::fs::read(&wheels[1]).unwrap(), "{wheels:?}");
-    let pip = || env.program("python3").args(["-m", "pip", "--disable-pip-version-check"]);
+    let pip = || env.program(python().unwrap()).args(["-m", "pip", "--disable-pip-version-check"]);
     if !pip().arg("--version").try_run() {
         return skipped("no pip");
     }
@@ -152,7 +152,7 @@ fn the_same_archive_makes_the_same_wheel_and_python_runs_it() {
         let install = pip().args(["install", "-q", "--no-index", "--only-binary", ":all:", "--platform", platform]);
         install.args(["--target", platform]).arg(&wheels[0]).run().expect(0);
     }
-    let module = env.program("python3").args(["-m", "toller", "pending", "a b"]);
+    let module = env.program(python().unwrap()).args(["-m", "toller", "pending", "a b"]);
     let out = module.env("PYTHONPATH", &env.path("musllinux_1_1_aarch64").display().to_string()).run().expect(3);
     assert_eq!(out.stdout, "pending a b\n", "{}", out.report());
 }

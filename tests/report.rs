@@ -1,7 +1,7 @@
 //! `report`: one page of a warehouse, whatever is in it and whatever is missing.
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, Out, Reply, guids, small_image_for};
+use crate::support::{Cmd, Env, Origin, Out, Reply, guids, python, small_image_for};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -73,11 +73,11 @@ parser = Parser()
 parser.feed(open(sys.argv[1], encoding='utf-8').read())
 parser.close()
 print(json.dumps({'tags': sorted(tags), 'attributes': sorted(attributes), 'texts': texts, 'addresses': sorted(addresses)}))";
-    if std::process::Command::new("python3").arg("--version").output().is_err() {
+    let Some(python) = python() else {
         skipped("no Python to parse the page with");
         return None;
-    }
-    Some(env.program("python3").args(["-c", SCRIPT]).arg(page).run().expect(0).json())
+    };
+    Some(env.program(python).args(["-c", SCRIPT]).arg(page).run().expect(0).json())
 }
 
 fn strings(value: &Value) -> Vec<&str> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, Reply, guids};
+use crate::support::{Cmd, Env, Origin, Reply, guids, python, steady_port};
 
 /// The server: it holds the file until its standard input ends.
 const SERVER: &str = "\
@@ -26,10 +26,6 @@ fn extensions(folder: &Path) -> String {
     found.join(":")
 }
 
-fn free_port() -> String {
-    std::net::TcpListener::bind("localhost:0").unwrap().local_addr().unwrap().port().to_string()
-}
-
 #[test]
 fn what_a_server_holds_is_fetched_for_by_its_own_sql() {
     let Some(folder) = std::env::var_os("TOLLER_TEST_QUACK").map(PathBuf::from) else {
@@ -42,10 +38,9 @@ fn what_a_server_holds_is_fetched_for_by_its_own_sql() {
     env.toller(["load", "--warehouse"]).arg(env.warehouse()).arg("-").stdin(guids.join("\n")).run().expect(0);
     origin.on(&guids[3], [Reply::status(404)]);
     origin.on(&guids[4], [Reply::status(503), Reply::image()]);
-    let port = free_port();
+    let port = steady_port().to_string();
     let python = |args: &[&str]| -> Cmd {
-        let python = std::env::var("TOLLER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
-        let cmd = env.program(python).args(args).env("PYTHONPATH", &folder.display().to_string());
+        let cmd = env.program(python().unwrap()).args(args).env("PYTHONPATH", &folder.display().to_string());
         let cmd = cmd.env("QUACK_EXTENSIONS", &extensions(&folder)).env("WAREHOUSE_TOKEN", "secret");
         cmd.env("WAREHOUSE", &format!("quack:localhost:{port}"))
     };

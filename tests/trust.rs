@@ -2,7 +2,7 @@
 //! words, and proxies are those that curl users know.
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env, Origin, Proxy, Reply, Tls, client_pem, guids};
+use crate::support::{Cmd, Env, Origin, Proxy, Reply, Tls, client_pem, guids, steady_port};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -391,7 +391,7 @@ fn a_proxy_may_want_a_password() {
 #[test]
 fn a_proxy_that_refuses_or_is_not_there_may_come_back() {
     let (origin, refusing) = (Origin::start(), Proxy::refusing());
-    let gone = Proxy::start().url();
+    let gone = format!("http://127.0.0.1:{}", steady_port());
     for url in [refusing.url(), gone] {
         let env = Env::with(&guids(2));
         let start = Instant::now();

@@ -122,7 +122,7 @@ impl Rate {
         let (mut index, mut seen) = (at, 0);
         while index > 0 && seen < count && (passed_over || self.all[index - 1].0 != Standing::Begun) {
             index -= 1;
-            seen += usize::from(!matches!(self.all[index].0, Standing::Void | Standing::Begun));
+            seen += usize::from(says_something(self.all[index].0));
         }
         index
     }
@@ -137,8 +137,10 @@ impl Rate {
         let mut begin = begin;
         while begin > 0 {
             let before = self.back(begin, OF / 2, true);
-            let bad = self.all.range(before..begin).filter(|(standing, _)| failure(*standing).is_some()).count();
-            if before == begin || percent(bad * 2) <= most / 2.0 {
+            let ends = || self.all.range(before..begin).filter(|(standing, _)| says_something(*standing));
+            let bad = ends().filter(|(standing, _)| failure(*standing).is_some()).count();
+            // At the beginning of a run there are fewer.
+            if percent(bad * OF / ends().count().max(1)) <= most / 2.0 {
                 break;
             }
             begin = before;
@@ -154,6 +156,10 @@ impl Rate {
 
 fn failure(standing: Standing) -> Option<Kind> {
     if let Standing::Failed(kind) = standing { Some(kind) } else { None }
+}
+
+fn says_something(standing: Standing) -> bool {
+    !matches!(standing, Standing::Void | Standing::Begun)
 }
 
 fn percent(failed: usize) -> f64 {
@@ -237,6 +243,20 @@ mod tests {
         }
         let since = found.and_then(|found| found.since).expect("a block").duration_since(start).as_secs();
         assert_eq!(since, 9);
+    }
+
+    #[test]
+    fn what_failed_at_the_beginning_of_a_run_is_forgiven_where_that_was_no_better() {
+        let (mut rate, start) = (Rate::default(), Instant::now());
+        let mut found = None;
+        for place in 0..200 {
+            rate.begin();
+            rate.sent(place, start + std::time::Duration::from_secs(place));
+            // Half of them, but a little less of the first hundred.
+            let failed = (place % 2 == 0 && place != 2).then_some(Kind::NotFound);
+            found = found.or_else(|| rate.ended(place, failed, 49.5));
+        }
+        assert_eq!(found.and_then(|found| found.since), Some(start));
     }
 
     #[test]

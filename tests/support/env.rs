@@ -10,8 +10,8 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The binary that is tested: the one built with the tests, or the one that `TOLLER_TEST_BINARY` names, such as another
@@ -27,6 +27,8 @@ pub fn binary() -> &'static Path {
 
 pub struct Env {
     folder: PathBuf,
+    /// The test's own DuckDB, once it has asked something: to start one for every question costs more than the answers.
+    duckdb: Mutex<Option<Connection>>,
 }
 
 impl Env {
@@ -35,7 +37,7 @@ impl Env {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("toller-test-{}-{count}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the temporary folder can be written to");
-        Self { folder: folder.canonicalize().expect("it was just made") }
+        Self { folder: folder.canonicalize().expect("it was just made"), duckdb: Mutex::new(None) }
     }
 
     /// An Env with a warehouse of these GUIDs in the usual table, all pending.
@@ -118,19 +120,23 @@ impl Env {
     /// Opens the warehouse and keeps it, as another program would: toller finds it locked until this is
     /// dropped. (The lock is a lock between processes, so do not use `sql` or `query` meanwhile.)
     pub fn occupy(&self) -> Connection {
-        let start = Instant::now();
-        loop {
-            match Connection::open(self.warehouse()) {
-                Err(e) if is_locked(&e) && start.elapsed() < PATIENCE => wait_a_little(),
-                opened => return opened.expect("the warehouse opens"),
-            }
-        }
+        unlocked(|| Connection::open(self.warehouse())).expect("the warehouse opens")
     }
 
     fn connected<T>(&self, work: impl Fn(&Connection) -> duckdb::Result<T>) -> duckdb::Result<T> {
-        let connection = self.occupy();
-        let result = work(&connection);
-        connection.close().map_err(|(_, e)| e)?;
+        let mut duckdb = self.duckdb.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = duckdb.get_or_insert_with(|| Connection::open_in_memory().expect("DuckDB starts"));
+        // A new file is made for the DuckDBs that most people have.
+        let options = if self.warehouse().exists() { "" } else { " (STORAGE_VERSION 'v0.10.2')" };
+        let path = quoted(&self.warehouse().display().to_string());
+        let attach = format!("ATTACH {path} AS warehouse{options}");
+        unlocked(|| connection.execute_batch(&attach))?;
+        let result = connection.execute_batch("USE warehouse").and_then(|()| work(connection));
+        if result.is_err() {
+            // Nothing may be left of what it had begun, if it had begun anything.
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+        connection.execute_batch("USE memory.main; DETACH warehouse")?;
         result
     }
 
@@ -226,8 +232,15 @@ impl Drop for Env {
     }
 }
 
-fn is_locked(error: &duckdb::Error) -> bool {
-    error.to_string().contains("Could not set lock")
+/// Opens what another process may have for a while.
+fn unlocked<T>(open: impl Fn() -> duckdb::Result<T>) -> duckdb::Result<T> {
+    let start = Instant::now();
+    loop {
+        match open() {
+            Err(e) if e.to_string().contains("Could not set lock") && start.elapsed() < PATIENCE => wait_a_little(),
+            opened => return opened,
+        }
+    }
 }
 
 /// DuckDB cannot wait for a lock, and another process cannot be waited for, so some things must be asked
@@ -285,10 +298,22 @@ pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
+/// The Python there is, or the one that `TOLLER_TEST_PYTHON` names: itself, and not what looks for one each time it is started.
+pub fn python() -> Option<&'static str> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let named = std::env::var("TOLLER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
+        let itself = Command::new(named).args(["-c", "import sys; print(sys.executable)"]).output().ok()?;
+        let itself = String::from_utf8(itself.stdout).ok()?.trim().to_owned();
+        (!itself.is_empty()).then_some(itself)
+    });
+    found.as_deref()
+}
+
 /// A DuckDB as others have it.
 #[derive(Debug)]
 pub struct OldDuckDb {
-    pub python: String,
+    pub python: &'static str,
     /// The folder of its package, for `PYTHONPATH`.
     pub path: String,
     pub version: String,
@@ -297,7 +322,7 @@ pub struct OldDuckDb {
 impl OldDuckDb {
     /// Its Python with this script.
     pub fn python(&self, env: &Env, script: &str) -> Cmd {
-        env.program(&self.python).env("PYTHONPATH", &self.path).args(["-c", script])
+        env.program(self.python).env("PYTHONPATH", &self.path).args(["-c", script])
     }
 }
 
@@ -307,13 +332,13 @@ pub fn duckdbs() -> &'static [OldDuckDb] {
     static FOUND: OnceLock<Vec<OldDuckDb>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let folders = std::env::var("TOLLER_TEST_DUCKDBS").unwrap_or_default();
-        let python = std::env::var("TOLLER_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
         let each = folders.split(':').filter(|folder| !folder.is_empty()).map(|folder| {
             let version = ["-c", "import duckdb; print(duckdb.__version__)"];
-            let out = Command::new(&python).args(version).env("PYTHONPATH", folder).output().expect("Python starts");
+            let python = python().expect("Python starts");
+            let out = Command::new(python).args(version).env("PYTHONPATH", folder).output().expect("Python starts");
             assert!(out.status.success(), "{folder}: {}", String::from_utf8_lossy(&out.stderr));
             let version = String::from_utf8_lossy(&out.stdout).trim().to_owned();
-            OldDuckDb { python: python.clone(), path: folder.into(), version }
+            OldDuckDb { python, path: folder.into(), version }
         });
         each.collect()
     });

@@ -102,6 +102,19 @@ impl Builder {
     }
 }
 
+/// A free port that stays free until somebody asks for it: below those that the system gives to connections.
+pub fn steady_port() -> u16 {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let from = std::process::id() as usize * 64;
+    loop {
+        let port = 20_000 + (from + COUNT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let port = u16::try_from(port).expect("it is below 32,000");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 impl Origin {
     pub fn start() -> Self {
         Self::builder().start()
