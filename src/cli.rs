@@ -4,12 +4,13 @@ use std::any::TypeId;
 use std::path::PathBuf;
 
 use clap::builder::{FalseyValueParser, PathBufValueParser, TypedValueParser};
+use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::options::Typed;
 use crate::commands::{completions, fetch, load, man, merge, pending, pipe, report, status, verify};
 use crate::error::{Error, ExitCode, Result};
-use crate::run::stop::survive_file_limits;
+use crate::run::stop::{end_as_first_process, survive_file_limits};
 
 /// What `-h` begins with: the lines that most people want.
 const EXAMPLES: &str = "\
@@ -132,11 +133,15 @@ impl Command {
     ///
     /// # Errors
     /// Whatever kept it from its end.
-    pub fn carry_out(self, typed: Typed) -> Result<ExitCode> {
+    pub fn carry_out(self, typed: &Typed) -> Result<ExitCode> {
         survive_file_limits().map_err(|cause| Error::new("start", "signals", cause))?;
+        if !matches!(self, Self::Fetch(_) | Self::Pipe(_)) {
+            // Those two have something to end in order.
+            end_as_first_process().map_err(|cause| Error::new("start", "signals", cause))?;
+        }
         match self {
             Self::Fetch(args) => fetch::fetch(*args, typed),
-            Self::Status(args) => status::status(*args),
+            Self::Status(args) => status::status(*args, typed),
             Self::Load(args) => load::load(*args),
             Self::Report(args) => report::report(*args),
             Self::Verify(args) => verify::verify(*args),
@@ -168,12 +173,10 @@ pub fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Parse
         Err(error) if !error.use_stderr() => return Ok(Parsed::Text(error.render().to_string())),
         Err(error) => return Err(usage(&error)),
     };
-    let is_typed = |name: &str| {
-        let (_, sub) = matches.subcommand()?;
-        let source = sub.try_contains_id(name).ok().filter(|there| *there).and_then(|_| sub.value_source(name))?;
-        Some(source == clap::parser::ValueSource::CommandLine)
-    };
-    let typed = Typed { url: is_typed("url").unwrap_or(false), url_column: is_typed("url_column").unwrap_or(false) };
+    let given = matches.subcommand().map(|(_, given)| given);
+    let typed = given.into_iter().flat_map(|given| given.ids().map(move |id| (given, id.as_str())));
+    let typed = typed.filter(|(given, id)| given.value_source(id) == Some(ValueSource::CommandLine));
+    let typed = Typed(typed.map(|(_, id)| id.to_owned()).collect());
     let cli = Cli::from_arg_matches(&matches).map_err(|error| usage(&error))?;
     Ok(Parsed::Command(cli.command, typed))
 }

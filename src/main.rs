@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         }
         // A fault of toller's own is told by the panic itself, and has the exit code of every run that cannot go on.
         Ok(Parsed::Command(command, typed)) => {
-            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.carry_out(typed))) {
+            match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| command.carry_out(&typed))) {
                 Ok(done) => done,
                 Err(_) => return ExitCode::FAILURE,
             }

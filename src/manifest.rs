@@ -67,7 +67,9 @@ const A_DAY: Duration = Duration::from_hours(24);
 /// run in a destination whose lock is free it is known without asking.
 #[must_use]
 pub fn is_dead(host: Option<&str>, pid: Option<i64>, silent: Option<Duration>, here: &str) -> bool {
-    let gone = host == Some(here) && !pid.is_some_and(machine::is_alive);
+    // Whoever asks is no run: in a container every process may have been the first one.
+    let lives = |pid| pid != i64::from(std::process::id()) && machine::is_alive(pid);
+    let gone = host == Some(here) && !pid.is_some_and(lives);
     gone || silent.is_none_or(|silent| silent >= A_DAY)
 }
 
@@ -86,13 +88,16 @@ mod tests {
     #[test]
     fn a_run_is_dead_when_its_process_is_gone_or_it_was_silent_for_a_day() {
         let (here, minute) = ("here", Some(Duration::from_mins(1)));
-        let own = Some(i64::from(std::process::id()));
-        assert!(!is_dead(Some(here), own, minute, here));
+        let (own, living) = (Some(i64::from(std::process::id())), Some(1));
+        assert!(!is_dead(Some(here), living, minute, here));
+        assert!(is_dead(Some(here), own, minute, here));
         assert!(is_dead(Some(here), Some(i64::MAX), minute, here));
         assert!(is_dead(Some(here), None, minute, here));
         assert!(!is_dead(Some("elsewhere"), Some(i64::MAX), minute, here));
-        assert!(is_dead(Some("elsewhere"), own, Some(A_DAY), here) && is_dead(Some(here), own, Some(A_DAY), here));
-        assert!(is_dead(None, own, None, here));
+        assert!(
+            is_dead(Some("elsewhere"), living, Some(A_DAY), here) && is_dead(Some(here), living, Some(A_DAY), here)
+        );
+        assert!(is_dead(None, living, None, here));
     }
 
     #[test]

@@ -250,6 +250,18 @@ fn a_new_warehouse_that_the_disk_has_no_room_for_is_not_made() {
 }
 
 #[test]
+fn what_cannot_be_recorded_on_a_full_disk_is_told() {
+    let guids = guids(3000);
+    let (env, origin) = (Env::new(), Origin::builder().small().start());
+    let Some(_disk) = Tmpfs::on(&env, "size=3m") else { return };
+    let warehouse = env.dest().join("warehouse.duckdb");
+    env.toller(["load", "--warehouse"]).arg(&warehouse).arg("-").stdin(guids.join("\n")).run().expect(0);
+    let fetch = env.toller(["fetch", "--url", &origin.template(), "--warehouse"]).arg(&warehouse);
+    let out = fetch.arg("--dest").arg(env.dest().join("images")).arg("--ca-cert").arg(origin.ca()).run().expect(1);
+    out.stderr_has("No space left on device").stderr_has("outcomes are not recorded; the next run finds the files");
+}
+
+#[test]
 fn names_that_differ_only_in_case_are_different_images() {
     let names = ["abcdef", "ABCDEF", "AbCdEf", "ä", "Ä"];
     for fanout in ["0", "2"] {

@@ -147,6 +147,52 @@ fn a_run_stops_soon_in_a_back_off_or_a_cool_down() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let guids = guids(40);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    let run = under_way(&env, &origin);
+    // As `timeout` does it: the process, and then its group.
+    env.program("sh").args(["-c", "kill -TERM $0; kill -TERM $0", &run.pid().to_string()]).run().expect(0);
+    run.wait_for_stderr("signal");
+    origin.release();
+    run.wait().expect(143);
+    assert_recorded(&env);
+    assert_eq!(env.files().len(), 10);
+}
+
+#[test]
+fn a_signal_has_its_code_though_nobody_takes_the_summary() {
+    let (env, origin) = (Env::with(&guids(40)), Origin::builder().small().start());
+    origin.always(|_| Reply::image().after(Duration::from_millis(50)));
+    let full = env.fetch(&origin).arg("--json").under("sh", ["-c", "exec \"$0\" \"$@\" >/dev/full"]).spawn();
+    origin.wait_for_responses(3);
+    full.signal("HUP");
+    full.wait().expect(129);
+    assert_eq!(env.runs(), ["interrupted"]);
+}
+
+#[test]
+fn as_the_first_process_of_a_container_every_command_hears_signals() {
+    let load: &[&str] = &["load", "--warehouse", "new.duckdb", "-"];
+    let watch: &[&str] = &["status", "--warehouse", "warehouse.duckdb", "--watch"];
+    for (args, signal, number) in [(load, "TERM", 15), (watch, "INT", 2)] {
+        let env = Env::with(&guids(3));
+        let namespace = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+        if !env.program("unshare").args(namespace).arg("true").try_run() {
+            return skipped("no namespaces for processes");
+        }
+        let _other = env.occupy();
+        let run = env.toller(args).open_stdin().under("unshare", namespace).spawn();
+        let children = format!("/proc/{pid}/task/{pid}/children", pid = run.pid());
+        let first = || std::fs::read_to_string(&children).ok()?.trim().parse().ok();
+        let first: u32 = eventually("the first process", first);
+        eventually("a handler", || catches(first, number).then_some(()));
+        env.program("kill").args([format!("-{signal}"), first.to_string()]).run().expect(0);
+        run.wait().expect(128 + i32::try_from(number).unwrap());
+    }
+}
+
+#[test]
 fn a_second_signal_ends_the_run_at_once() {
     let guids = guids(40);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());

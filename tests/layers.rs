@@ -47,15 +47,13 @@ const WRITES: &[&str] = &[
 const WRITERS: &[(&str, &[&str])] = &[
     // A stream that is read twice, in a temporary file without a name.
     ("input.rs", &["OpenOptions", "remove_file"]),
-    // What --failed-list names.
-    ("commands/session.rs", &["File::create"]),
+    // What --failed-list and --output name.
+    ("commands/output.rs", &["File::create", "OpenOptions", "fs::rename", "rename(", "remove_file"]),
     // A warehouse that is being made.
     (
         "commands/making.rs",
         &["OpenOptions", "fs::rename", "rename(", "renameat", "remove_file", "remove_dir", "create_dir", "hard_link"],
     ),
-    // The page of a report, where its user says.
-    ("report/place.rs", &["File::create", "OpenOptions", "fs::rename", "rename(", "remove_file"]),
 ];
 
 /// The house from the ground up: every module, floor by floor. A module imports from the floors below its own, and from its

@@ -1,7 +1,7 @@
 //! Memory: what a command takes is measured by what its cgroup has, as in a container, and not by what the host has.
 
 use crate::support::env::skipped;
-use crate::support::{Cmd, Env};
+use crate::support::{Cmd, Env, guids};
 use std::path::PathBuf;
 
 /// A cgroup with a limit of memory, below this process's own, of whichever version is there; it goes with the test.
@@ -89,4 +89,18 @@ fn a_long_list_with_repetitions_is_loaded_in_little_memory() {
     let last = "SELECT source_image_id FROM dim_image WHERE rowid = (SELECT max(rowid) FROM dim_image)";
     assert_eq!(env.value(last), id(ROWS - 1).trim(), "in the order of the list");
     assert_eq!(load()["added"], 0);
+}
+
+#[test]
+fn urls_that_are_long_are_loaded_beside_their_ids() {
+    let env = Env::new();
+    let rows = guids(110_000).into_iter().map(|guid| format!("{guid},https://x.test/{}\n", guid.repeat(28)));
+    env.write("signed.csv", format!("source_image_id,url\n{}", rows.collect::<String>()));
+    let load = || env.toller(["load", "--warehouse"]).arg(env.warehouse()).arg("signed.csv");
+    load().run().expect(0).stdout_has("110,000 images added");
+    std::fs::remove_file(env.warehouse()).unwrap();
+    env.sql("CREATE TABLE dim_image (source_image_id VARCHAR, thumb_downloaded BOOLEAN, url VARCHAR)");
+    load().run().expect(0).stdout_has("110,000 images added");
+    assert!(!env.path("warehouse.duckdb.wal").exists());
+    load().run().expect(0).stdout_has("0 images added");
 }

@@ -1,7 +1,7 @@
 //! Asking again: what may pass is asked for again, not at once and not alone, an origin that asks for peace gets
 //! it from all workers together, and every run ends.
 
-use crate::support::{End, Env, Origin, Reply, Request, guid, guids};
+use crate::support::{End, Env, Origin, Reply, Request, binary, guid, guids};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -251,6 +251,50 @@ fn the_list_of_what_failed_can_be_fetched_again() {
     // Nothing is asked for again but what may pass, and it does: the list is a new one, and empty.
     failed_list().run().expect(0);
     assert_eq!(std::fs::read_to_string(&list).unwrap(), "");
+}
+
+#[test]
+fn the_list_of_what_failed_takes_the_place_of_nothing_that_is_read() {
+    let (env, origin) = (Env::with(&guids(2)), Origin::builder().small().start());
+    let headers = env.write("headers", "X-Key: secret\n");
+    std::os::unix::fs::symlink(env.warehouse(), env.path("link")).unwrap();
+    let before = std::fs::read(env.warehouse()).unwrap();
+    for list in ["warehouse.duckdb", "./thumbs/../warehouse.duckdb", "link", "headers"] {
+        std::fs::create_dir_all(env.dest()).unwrap();
+        let fetch = env.fetch(&origin).arg("--header-file").arg(&headers).args(["--failed-list", list]);
+        fetch.run().expect(2).complains().stderr_has("--failed-list");
+    }
+    assert!(std::fs::read(env.warehouse()).unwrap() == before);
+    assert_eq!((std::fs::read_to_string(&headers).unwrap().as_str(), origin.request_count()), ("X-Key: secret\n", 0));
+}
+
+#[test]
+fn an_earlier_list_of_what_failed_stays_until_there_is_a_new_one() {
+    let (env, origin) = (Env::with(&guids(3)), Origin::builder().small().start());
+    let list = env.write("failed.txt", "gone\n");
+    // The list is what it reads.
+    origin.on("gone", [Reply::status(404), Reply::status(404)]);
+    let pipe = env
+        .program("sh")
+        .args(["-c", "exec \"$0\" \"$@\" <failed.txt"])
+        .arg(binary())
+        .args(["pipe", "--dest", "again"]);
+    let pipe = pipe.args(["--failed-list", "failed.txt", "--url", &origin.template(), "--ca-cert"]).arg(origin.ca());
+    pipe.run().expect(4);
+    assert_eq!(std::fs::read_to_string(&list).unwrap(), "gone\n");
+    // Another run is at work there, and then the run is killed.
+    origin.hold();
+    let first = env.fetch(&origin).spawn();
+    origin.wait_for_requests(4);
+    let fetch = || env.fetch(&origin).args(["--failed-list", "failed.txt"]);
+    fetch().run().expect(75);
+    assert_eq!(std::fs::read_to_string(&list).unwrap(), "gone\n");
+    origin.release();
+    first.wait().expect(0);
+    fetch().run().expect(0);
+    assert_eq!(std::fs::read_to_string(&list).unwrap(), "");
+    let left = std::fs::read_dir(env.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.into_iter().any(|name| name.to_string_lossy().starts_with(".failed")));
 }
 
 #[test]

@@ -125,6 +125,19 @@ fn an_extension_is_an_images_or_none_and_that_is_said() {
 }
 
 #[test]
+fn what_an_origin_sends_unasked_is_taken_for_nobodys_image() {
+    let guids = guids(4);
+    for origin in [Origin::builder().small(), Origin::builder().small().plain_http()] {
+        let (env, origin) = (Env::with(&guids), origin.start());
+        origin.always(|_| Reply::image().then(End::Unasked(Duration::from_millis(20))));
+        let fetch = env.fetch(&origin).args(["--rate", "4", "--workers", "1", "--retries", "0"]);
+        fetch.run().expect(0);
+        env.assert_done(&guids);
+        assert_eq!(origin.connections(), 4);
+    }
+}
+
+#[test]
 fn a_dead_pooled_connection_costs_no_turn_of_the_rate_and_no_second_count() {
     let guids = guids(12);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());

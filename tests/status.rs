@@ -119,6 +119,19 @@ fn during_a_run_it_says_how_far_and_how_fast() {
 }
 
 #[test]
+fn what_the_environment_says_to_other_commands_is_no_mistake() {
+    let env = Env::with(&guids(3));
+    let status = |args: &[&str]| env.toller(["status", "--warehouse"]).arg(env.warehouse()).args(args);
+    let plain = status(&["--json"]).run().expect(0).stdout;
+    let own = [("TOLLER_LIMIT", "10"), ("TOLLER_RETRIES", "2"), ("TOLLER_URL", "https://x.test/{guid}.jpg")];
+    let with = own.iter().fold(status(&["--json"]), |status, (name, value)| status.env(name, value));
+    assert_eq!(with.run().expect(0).stdout, plain);
+    status(&["--failures"]).env("TOLLER_WHERE", "true").run().expect(0);
+    status(&["--limit", "1"]).run().expect(2).complains().stderr_has("--failures");
+    status(&["--failures", "--where", "true"]).run().expect(2).complains().stderr_has("--failures");
+}
+
+#[test]
 fn a_killed_run_is_not_running() {
     let guids = guids(6);
     let (env, origin) = (Env::with(&guids), Origin::start());

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::Args;
 
 use crate::books::{self, Beginning};
-use crate::ending::Ending;
+use crate::ending::{Ending, Reason};
 use crate::error::{Error, ExitCode, Result};
 use crate::machine;
 use crate::manifest::{RunManifest, new_run_id};
@@ -17,6 +17,7 @@ use crate::text::shown;
 use crate::warehouse::{Effort, Failed, PendingRow, Selection, UrlSource, Warehouse};
 
 use super::options::{FetchConfig, OriginArgs, Typed, WarehouseArgs, WarehouseConfig, age};
+use super::output::must_be_another;
 use super::session::{Session, stopped};
 
 /// What `-h` begins with.
@@ -63,7 +64,7 @@ pub struct FetchArgs {
 ///
 /// # Errors
 /// Whatever kept it from its end.
-pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
+pub fn fetch(args: FetchArgs, typed: &Typed) -> Result<ExitCode> {
     let started = Instant::now();
     let mut place = WarehouseConfig::new(args.warehouse)?;
     place.tables.keep_files = !args.no_file_table;
@@ -75,6 +76,9 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
     if config.urls == UrlSource::None {
         return Err(Error::usage("--url", "it is required, unless --url-column is given")
             .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'"));
+    }
+    if let Some(list) = &config.failed_list {
+        must_be_another("--failed-list", list, &[("the warehouse", &place.file)])?;
     }
     let mut session = Session::open(&config)?;
     let warehouse = Warehouse::new(place.file, place.tables, Effort::Beside)?;
@@ -96,12 +100,13 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
         print_plan(&config, pending, expected, first, &alone, args.json)?;
         return Ok(ExitCode::Done);
     }
-    session.list_failed(&config)?;
     let manifest = manifest(&run_id, &config);
     if expected == 0 {
+        session.list_failed(&config)?;
         let tally = Tally { pending, ..Tally::default() };
         let alone = look.left_alone(&selection)?;
         look.leave(&manifest, place.lock_wait)?;
+        session.progress.close_list()?;
         let report = FetchReport::new(None, &Ending::Home, &tally, started.elapsed());
         say(&report.leaving_alone(alone), args.json, config.quiet)?;
         return Ok(ExitCode::Done);
@@ -110,6 +115,7 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
         session.progress.notice(notice);
     }
     let files = session.store(&config, &run_id, Share::Alone)?;
+    session.list_failed(&config)?;
     let beginning = Beginning {
         run: &manifest,
         limit: config.limit,
@@ -122,10 +128,17 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
     session.say_what_begins(&config, &format!("{} {images}", grouped(expected)), &run_id);
     let (tools, stop, mut progress) = session.tools(&config, files);
     let settings = run::Settings { expected: Some(expected), ..config.run.clone() };
-    let (tally, ending) = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending)?;
-    let examples = progress.close()?;
+    let ended = run::run(&mut ledger, tools, &settings, &stop, &mut progress, pending);
+    // Also where the books are broken: what failed is known.
+    let closed = progress.close();
+    let (tally, ending) = ended?;
+    let examples = closed?;
     let report = FetchReport::new(Some(run_id), &ending, &tally, started.elapsed()).with_examples(examples);
-    say(&report, args.json, config.quiet)?;
+    let said = say(&report, args.json, config.quiet);
+    // A terminal that goes away takes its stdout with it.
+    if !matches!(ending, Ending::Asked(Reason::Signal(_))) {
+        said?;
+    }
     ending.conclude()
 }
 

@@ -7,6 +7,7 @@ mod making;
 pub mod man;
 pub mod merge;
 pub mod options;
+mod output;
 pub mod pending;
 pub mod pipe;
 pub mod report;

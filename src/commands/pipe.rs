@@ -37,7 +37,7 @@ pub struct PipeArgs {
 ///
 /// # Errors
 /// Whatever kept it from its end.
-pub fn pipe(args: PipeArgs, typed: Typed) -> Result<ExitCode> {
+pub fn pipe(args: PipeArgs, typed: &Typed) -> Result<ExitCode> {
     let config = FetchConfig::new(args.origin, None, typed, PRINT_AFTER)?;
     if config.dry_run {
         let count = StreamLedger::count()?.min(config.limit.unwrap_or(u64::MAX));
@@ -52,7 +52,10 @@ pub fn pipe(args: PipeArgs, typed: Typed) -> Result<ExitCode> {
         StreamLedger::start(run_id.clone(), config.layout.clone(), config.template().cloned(), config.limit)?;
     session.say_what_begins(&config, "what comes on stdin", &run_id);
     let (tools, stop, mut progress) = session.tools(&config, files);
-    let (_, ending) = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0)?;
-    progress.close()?;
+    let ended = run::run(&mut ledger, tools, &config.run, &stop, &mut progress, 0);
+    // Also where the books are broken: what failed is known.
+    let closed = progress.close();
+    let (_, ending) = ended?;
+    closed?;
     ending.conclude()
 }

@@ -3,6 +3,7 @@
 //! The warehouse is read in one window and closed before the first file is looked at, and the page is written last: nobody
 //! waits for it.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,12 +11,13 @@ use clap::{Args, ValueEnum};
 
 use crate::error::{Error, ExitCode, Result};
 use crate::machine;
-use crate::report::{Report, Sheet, write};
+use crate::report::{Report, Sheet};
 use crate::store::Layout;
-use crate::terminal;
+use crate::terminal::{self, List};
 use crate::warehouse::{Choice, Effort, Picture, RunRow, Warehouse};
 
 use super::options::{LayoutArgs, WarehouseArgs, WarehouseConfig, layout_like};
+use super::output::{Output, must_be_another};
 
 /// A page of more images is none to look at.
 const MOST_IMAGES: usize = 2_000;
@@ -98,13 +100,22 @@ pub fn report(args: ReportArgs) -> Result<ExitCode> {
             name.push(".report.html");
             name.into()
         });
-        write(&report.page()?, &output, &place.file)?;
+        must_be_another("--output", &output, &[("the warehouse", &place.file)])?;
+        write(&report.page()?, &output).map_err(|cause| {
+            Error::new("write report", output.display(), cause).with_way_out("name another file with --output")
+        })?;
         terminal::print_notice(&format!("the report is in {}", output.display()));
     }
     if args.json {
         terminal::show(&report, true, |_| String::new())?;
     }
     Ok(ExitCode::Done)
+}
+
+fn write(page: &str, path: &Path) -> io::Result<()> {
+    let mut output = Output::begin(path)?;
+    output.write_all(page.as_bytes())?;
+    Box::new(output).finish()
 }
 
 /// Says of each run that is on record as under way whether its process lives, and gives the first one that does.

@@ -1,8 +1,5 @@
 //! What `fetch` and `pipe` both open, warn about and close.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::ending::Ending;
@@ -16,6 +13,7 @@ use crate::terminal::Progress;
 use crate::warehouse::UrlSource;
 
 use super::options::FetchConfig;
+use super::output::Output;
 
 /// The parts of a run that do not depend on its books.
 pub(super) struct Session {
@@ -46,16 +44,12 @@ impl Session {
         Ok(store)
     }
 
-    /// Makes the list that `--failed-list` names, if it does; `-` is stdout.
+    /// Begins the list that `--failed-list` names, if it does.
     pub(super) fn list_failed(&mut self, config: &FetchConfig) -> Result<()> {
-        let Some(path) = config.failed_list.as_deref() else { return Ok(()) };
-        let list: Box<dyn Write> = if path == Path::new("-") {
-            Box::new(BufWriter::new(io::stdout()))
-        } else {
-            let made = File::create(path).map_err(|cause| Error::new("failed list", path.display(), cause))?;
-            Box::new(BufWriter::new(made))
-        };
-        self.progress.list_failed(list);
+        if let Some(path) = config.failed_list.as_deref() {
+            let list = Output::begin(path).map_err(|cause| Error::new("failed list", path.display(), cause))?;
+            self.progress.list_failed(Box::new(list));
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::machine;
 use crate::terminal::{Running, StatusReport, failures_text, print, print_locked, print_notice, show};
 use crate::warehouse::{Condition, Effort, Warehouse};
 
-use super::options::{WarehouseArgs, WarehouseConfig, interval};
+use super::options::{Typed, WarehouseArgs, WarehouseConfig, interval};
 
 /// How many runs are shown.
 const LAST_RUNS: usize = 5;
@@ -34,10 +34,10 @@ pub struct StatusArgs {
     #[arg(long = "where", value_name = "SQL")]
     pub condition: Option<String>,
     /// List what stands failed and why, the latest first; of all kinds, or of this one
-    #[arg(long, value_name = "KIND", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["condition", "watch"])]
+    #[arg(long, value_name = "KIND", num_args = 0..=1, default_missing_value = "")]
     pub failures: Option<String>,
     /// List at most so many
-    #[arg(long, value_name = "N", requires = "failures")]
+    #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
     /// Show it anew at this interval, every 2 seconds if none is given, until the run ends
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2")]
@@ -51,7 +51,17 @@ pub struct StatusArgs {
 ///
 /// # Errors
 /// The warehouse cannot be read.
-pub fn status(args: StatusArgs) -> Result<ExitCode> {
+pub fn status(args: StatusArgs, typed: &Typed) -> Result<ExitCode> {
+    // What the environment says may be meant for other commands.
+    let listing = args.failures.is_some();
+    for (field, option, fits) in
+        [("limit", "--limit", listing), ("condition", "--where", !listing), ("watch", "--watch", !listing)]
+    {
+        if typed.has(field) && !fits {
+            let cause = if listing { "it does not go with --failures" } else { "it goes with --failures only" };
+            return Err(Error::usage(option, cause));
+        }
+    }
     let place = WarehouseConfig::new(args.warehouse)?;
     let watch = args.watch.as_deref().map(|time| interval("--watch", time)).transpose()?;
     let kind = args.failures.as_deref().map(kind).transpose()?;

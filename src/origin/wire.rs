@@ -1,8 +1,8 @@
 //! The socket, and what the parts of the connector share with the origin.
 //!
-//! ureq asks the kernel four times for every request whether a connection is still open, sets a timeout before every
-//! read, and counts nothing. Here a connection that was just used is taken for open, timeouts are rounded, connections
-//! and requests are counted, and every wait can be ended from outside.
+//! ureq takes three calls to ask the kernel whether a connection is still open, sets a timeout before every read, and
+//! counts nothing. Here one call asks, timeouts are rounded, connections and requests are counted, and every wait can be
+//! ended from outside.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use ureq::unversioned::transport::time::Duration as Budget;
 use ureq::unversioned::transport::{Buffers, LazyBuffers, NextTimeout, Transport};
 use ureq::{Error, Timeout};
 
 use super::proxies::Routes;
 
-/// A connection idle for less than this is taken for open without asking the kernel.
-const SURELY_OPEN: Duration = Duration::from_secs(1);
 /// How often a wait for the kernel or the C library looks whether the run is being stopped.
 pub const LOOK_UP_FROM_WAIT: Duration = Duration::from_millis(50);
 
@@ -138,19 +138,18 @@ impl Deadline {
     }
 }
 
-/// A TCP connection that sets its timeouts and asks whether it is open only when it must.
+/// A TCP connection that sets its timeouts only when it must.
 #[derive(Debug)]
 pub struct Wire {
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
     timeout: Option<Duration>,
-    last_use: Instant,
 }
 
 impl Wire {
     /// Of a connection that was just opened.
     pub fn new(stream: Arc<TcpStream>, buffers: LazyBuffers) -> Self {
-        Self { stream, buffers, timeout: None, last_use: Instant::now() }
+        Self { stream, buffers, timeout: None }
     }
 
     /// Sends from another buffer than the transport's own.
@@ -162,9 +161,7 @@ impl Wire {
     /// Receives into another buffer than the transport's own; nothing at the connection's end.
     pub fn receive(&mut self, space: &mut [u8], timeout: NextTimeout) -> Result<usize, Error> {
         self.set_timeout(timeout)?;
-        let amount = read(&self.stream, space, timeout)?;
-        self.last_use = Instant::now();
-        Ok(amount)
+        read(&self.stream, space, timeout)
     }
 
     fn set_timeout(&mut self, timeout: NextTimeout) -> Result<(), Error> {
@@ -222,22 +219,14 @@ impl Transport for Wire {
         self.set_timeout(timeout)?;
         let amount = read(&self.stream, self.buffers.input_append_buf(), timeout)?;
         self.buffers.input_appended(amount);
-        self.last_use = Instant::now();
         Ok(amount > 0)
     }
 
     fn is_open(&mut self) -> bool {
-        if self.last_use.elapsed() < SURELY_OPEN {
-            return true;
-        }
-        // Nothing to read, and no end, is what an idle connection that is open looks like.
-        let quiet = |stream: &TcpStream| -> io::Result<bool> {
-            stream.set_nonblocking(true)?;
-            let peeked = stream.peek(&mut [0]);
-            stream.set_nonblocking(false)?;
-            Ok(peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock))
-        };
-        quiet(&self.stream).unwrap_or(false)
+        // Nothing to read, and no end, is what an idle connection that is open looks like. What has come unasked would be
+        // taken for the answer to the next request.
+        let waiting = recv(&*self.stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(waiting, Err(Errno::AGAIN))
     }
 }
 

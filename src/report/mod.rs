@@ -8,7 +8,6 @@ mod advice;
 mod charts;
 mod measures;
 mod page;
-mod place;
 mod sections;
 mod sheet;
 mod words;
@@ -18,7 +17,6 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::warehouse::{Choice, Findings};
 
-pub use place::write;
 pub use sheet::{Picture, Sheet};
 
 /// Everything that the page shows.

@@ -74,6 +74,10 @@ pub fn run(
     let shared = Arc::clone(&tools);
     let crew = Crew::start(settings.workers, CAPACITY, move |number, jobs, attempts| {
         work(number, &shared, jobs, attempts);
+    });
+    let crew = crew.inspect_err(|error| {
+        // The books were opened for this run; whether they can be closed is not the error to report.
+        let _ = ledger.finish(&[], &Tally { pending, ..Tally::default() }, Some(&Ending::broken(error.clone())));
     })?;
     let course = Course {
         ledger,
@@ -165,7 +169,7 @@ impl Course<'_> {
                 return Ok(());
             }
             self.hand_out(crew)?;
-            self.policy.untried_left(!self.exhausted);
+            self.policy.more_left(!self.exhausted);
             if self.in_flight == 0 {
                 // Nothing else is under way that could tell.
                 self.charge_doubtful();

@@ -96,8 +96,10 @@ pub(super) struct Policy {
     cause: String,
     /// When something was fetched last.
     fetched_at: Option<Instant>,
-    /// There is something that was never tried, and could show that the origin is there.
-    untried: bool,
+    /// There is more that was never tried, and could show that the origin is there.
+    more: bool,
+    /// So many were handed out and have not come back from their first attempt, which could show it too.
+    ahead: u64,
     /// What is left fails by itself, whatever the origin does: no outage any more before something goes well.
     alone: bool,
     /// Since when the origin has put off everything, and how often.
@@ -111,7 +113,7 @@ pub(super) struct Policy {
 
 impl Policy {
     pub(super) fn new(most_failing: f64, retries: u32, most_same: f64) -> Self {
-        Self { most_failing, retries, sameness: Sameness::new(most_same), untried: true, ..Self::default() }
+        Self { most_failing, retries, sameness: Sameness::new(most_same), more: true, ..Self::default() }
     }
 
     /// How many GUIDs may be in flight until something has come home: once something failed that no image is to blame for,
@@ -120,9 +122,9 @@ impl Policy {
         self.hopeless.map_or(u64::MAX, |(_, count)| u64::from(ROW.saturating_sub(count).max(1)))
     }
 
-    /// Whether there is something that was never tried.
-    pub(super) fn untried_left(&mut self, untried: bool) {
-        self.untried = untried;
+    /// Whether there is more to hand out that was never tried.
+    pub(super) fn more_left(&mut self, more: bool) {
+        self.more = more;
     }
 
     /// Whether the origin has answered, whatever it said.
@@ -135,13 +137,17 @@ impl Policy {
         &self.cause
     }
 
-    /// A GUID is tried for the first time.
+    /// A GUID is handed out for the first time.
     pub(super) fn begin(&mut self) -> u64 {
+        self.ahead += 1;
         self.rate.begin()
     }
 
     /// Whose an attempt is, and what it means for all.
     pub(super) fn weigh(&mut self, attempt: &Attempt, now: Instant) -> (Charge, Turn) {
+        if attempt.job.failed_at.is_none() {
+            self.ahead = self.ahead.saturating_sub(1);
+        }
         let Some(sent) = attempt.sent else { return (Charge::Own, Turn::Nothing) };
         if let Some(place) = attempt.job.place {
             self.rate.sent(place, sent);
@@ -175,7 +181,8 @@ impl Policy {
                 }
                 // Others have gone well since this one first failed, so that it says nothing.
                 let suspect = self.is_suspect(&attempt.job);
-                if probe && !self.untried && now.duration_since(outage.began) >= LAST_AWAY {
+                let untried = self.more || self.ahead > 0;
+                if probe && !untried && now.duration_since(outage.began) >= LAST_AWAY {
                     let refused = outage.refused;
                     (self.outage, self.alone) = (None, true);
                     return (Charge::Own, Turn::Resume { refused });

@@ -42,6 +42,7 @@ impl Course<'_> {
         // Those who still waited for their turn have begun nothing.
         let unbegun = self.tools.pace.halt() + crew.queue.try_iter().count() as u64 + crew.attempts.len() as u64;
         crew.jobs = None;
+        stop.await_silence();
         if let (Some(words), false) = (early.words(), early.is_broken()) {
             self.watch.notice(&last_words(&early, &words, self.in_flight.saturating_sub(unbegun)));
         }
@@ -56,11 +57,15 @@ impl Course<'_> {
         }
         let closed = self.close_early(&early, stop);
         self.show(true);
-        // The first error is the one to report.
-        if !early.is_broken()
-            && let Some(signal) = closed?
-        {
-            early = Ending::Asked(signal);
+        match closed {
+            // The first error is the one to report; of this one it is said what follows from it.
+            Err(second) if early.is_broken() => {
+                let count = self.batch.len();
+                self.watch
+                    .notice(&format!("{second}: {count} outcomes are not recorded; the next run finds the files"));
+            }
+            Ok(Some(signal)) if !early.is_broken() => early = Ending::Asked(signal),
+            closed => drop(closed?),
         }
         Ok((self.tally, early))
     }

@@ -47,13 +47,22 @@ impl Style {
     }
 }
 
+/// A list that is made as its lines come.
+pub trait List: Write {
+    /// There is no more to come: it gets its name.
+    ///
+    /// # Errors
+    /// Not all of it could be written.
+    fn finish(self: Box<Self>) -> std::io::Result<()>;
+}
+
 /// Shows a run on stderr.
 pub struct Progress {
     style: Style,
     verbose: bool,
     /// The bar is on the terminal.
     drawn: bool,
-    failed_list: Option<Box<dyn Write>>,
+    failed_list: Option<Box<dyn List>>,
     /// Ids that no line can hold.
     unlisted: u64,
     speed: Speed,
@@ -129,7 +138,7 @@ impl Progress {
     }
 
     /// Lists the GUIDs that fail, one a line, too.
-    pub fn list_failed(&mut self, list: Box<dyn Write>) {
+    pub fn list_failed(&mut self, list: Box<dyn List>) {
         self.failed_list = Some(list);
     }
 
@@ -141,12 +150,11 @@ impl Progress {
         self.next = Instant::now() + self.style.first();
     }
 
-    /// Takes the bar away and writes out the list; gives an example of each kind of failure.
+    /// Takes the bar away and finishes the list; gives an example of each kind of failure.
     ///
     /// # Errors
     /// The list could not be written.
     pub fn close(mut self) -> Result<Examples> {
-        let list = self.failed_list.take();
         if self.unlisted > 0 {
             let count = grouped(self.unlisted);
             let words = "ids are empty or hold a tab or a line break, and are left out of --failed-list";
@@ -156,9 +164,17 @@ impl Progress {
             self.latest.state = State::Ended;
             self.object(None);
         }
-        let examples = std::mem::take(&mut self.examples);
-        let written = list.map_or(Ok(()), |mut list| list.flush());
-        written.map(|()| examples).map_err(|cause| Error::new("write", "--failed-list", cause))
+        self.close_list()?;
+        Ok(std::mem::take(&mut self.examples))
+    }
+
+    /// Finishes the list, if one was begun.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn close_list(&mut self) -> Result<()> {
+        let written = self.failed_list.take().map_or(Ok(()), List::finish);
+        written.map_err(|cause| Error::new("write", "--failed-list", cause))
     }
 
     /// A line that stays, or as an object.

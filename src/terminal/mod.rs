@@ -9,7 +9,7 @@ mod units;
 mod verified;
 mod waits;
 
-pub use bar::{Examples, Progress, Style};
+pub use bar::{Examples, List, Progress, Style};
 pub use results::*;
 pub use standing::{Running, StatusReport, failures_text};
 pub use units::{grouped, rough, size, span};

@@ -334,6 +334,8 @@ fn settings(file: &Path, memory: u64, effort: Effort) -> duckdb::Result<Config> 
 fn plain(words: &str) -> String {
     let words = words.split("\n\nLINE ").next().unwrap_or(words);
     let words = words.split(" LINE 1:").next().unwrap_or(words);
+    // Its advice is for those who write SQL.
+    let words = words.split("Possible solutions:").next().unwrap_or(words);
     // Addresses within DuckDB say nothing to anybody here.
     let words = words.split("Stack Trace:").next().unwrap_or(words);
     words.split_whitespace().collect::<Vec<_>>().join(" ")

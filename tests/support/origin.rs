@@ -304,6 +304,11 @@ impl Shared {
             self.send(&mut channel, &rendered, reply.drip)?;
             match reply.end {
                 End::KeepAlive => continue,
+                End::Unasked(idle) => {
+                    self.pause(idle);
+                    self.send(&mut channel, &Reply::image().render("nobody's", self.small), None)?;
+                    continue;
+                }
                 End::Close => channel.close(),
                 End::Drop => channel.drop_rudely(),
                 End::Reset => channel.reset(),

@@ -18,6 +18,8 @@ pub enum End {
     Reset,
     /// Stays open and silent for so long, then `Close`.
     CloseAfter(Duration),
+    /// Stays open and silent for so long, then sends another image that nobody has asked for.
+    Unasked(Duration),
     /// Stays open and silent for ever.
     Hang,
 }

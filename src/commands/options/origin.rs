@@ -15,6 +15,7 @@ use crate::store::Layout;
 use crate::terminal::Style;
 use crate::warehouse::UrlSource;
 
+use super::super::output::must_be_another;
 use super::urls::{extension, extension_of, sample, urls};
 use super::values::{between, bytes, time, whole};
 use super::{ExpectArg, expect, layout};
@@ -151,13 +152,17 @@ pub enum ProgressArg {
     None,
 }
 
-/// Which of two values that exclude each other were typed, for "flags win" over the environment.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Typed {
-    /// `--url` was typed.
-    pub url: bool,
-    /// `--url-column` was typed.
-    pub url_column: bool,
+/// The options that were typed, by the names of their fields: they win over the environment, which may speak to other
+/// commands as well.
+#[derive(Debug, Clone, Default)]
+pub struct Typed(pub Vec<String>);
+
+impl Typed {
+    /// Whether this one was.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|typed| typed == name)
+    }
 }
 
 /// What `fetch` and `pipe` run with.
@@ -207,7 +212,8 @@ impl FetchConfig {
     ///
     /// # Errors
     /// The first value that is wrong, absurd, or does not go with another.
-    pub fn new(args: OriginArgs, url_column: Option<String>, typed: Typed, batch_time: Duration) -> Result<Self> {
+    pub fn new(args: OriginArgs, url_column: Option<String>, typed: &Typed, batch_time: Duration) -> Result<Self> {
+        failed_list_must_be_another(&args)?;
         let mut warnings = Vec::new();
         let urls = urls(args.url, url_column, typed, &mut warnings)?;
         let template = if let UrlSource::Template(template) = &urls { Some(template.clone()) } else { None };
@@ -281,6 +287,20 @@ impl FetchConfig {
             _ => None,
         }
     }
+}
+
+/// Whatever is to be written, no file that is read is lost.
+fn failed_list_must_be_another(args: &OriginArgs) -> Result<()> {
+    let Some(list) = &args.failed_list else { return Ok(()) };
+    let headers = args.header_file.iter().map(|file| ("the file of --header-file", file));
+    let keys = [
+        ("the file of --ca-cert", &args.ca_cert),
+        ("the file of --cert", &args.cert),
+        ("the file of --key", &args.key),
+    ];
+    let keys = keys.into_iter().filter_map(|(what, file)| Some((what, file.as_ref()?)));
+    let read: Vec<_> = headers.chain(keys).map(|(what, file)| (what, file.as_path())).collect();
+    must_be_another("--failed-list", list, &read)
 }
 
 /// Reads `--reject-digest`.

@@ -19,15 +19,17 @@ const LONGEST_EXTENSION: usize = 50;
 pub(super) fn urls(
     url: Option<String>,
     column: Option<String>,
-    typed: Typed,
+    typed: &Typed,
     warnings: &mut Vec<String>,
 ) -> Result<UrlSource> {
     match (url, column) {
-        (Some(_), Some(_)) if typed.url && typed.url_column => {
+        (Some(_), Some(_)) if typed.has("url") && typed.has("url_column") => {
             Err(Error::usage("--url", "it does not go with --url-column"))
         }
         // What was typed wins over the environment.
-        (url, Some(column)) if url.is_none() || typed.url_column || !typed.url => Ok(UrlSource::Column(column)),
+        (url, Some(column)) if url.is_none() || typed.has("url_column") || !typed.has("url") => {
+            Ok(UrlSource::Column(column))
+        }
         (Some(url), _) => template(&url, warnings).map(UrlSource::Template),
         (None, _) => Ok(UrlSource::None),
     }
@@ -122,12 +124,12 @@ mod tests {
 
     #[test]
     fn what_is_typed_wins_over_the_environment() {
-        let both = |url, url_column| {
-            let typed = Typed { url, url_column };
-            urls(Some("https://h/{guid}".into()), Some("url".into()), typed, &mut Vec::new())
+        let both = |typed: &[&str]| {
+            let typed = Typed(typed.iter().map(|name| (*name).to_owned()).collect());
+            urls(Some("https://h/{guid}".into()), Some("url".into()), &typed, &mut Vec::new())
         };
-        assert!(both(true, true).is_err());
-        assert!(matches!(both(true, false), Ok(UrlSource::Template(_))));
-        assert!(matches!(both(false, true), Ok(UrlSource::Column(_))));
+        assert!(both(&["url", "url_column"]).is_err());
+        assert!(matches!(both(&["url"]), Ok(UrlSource::Template(_))));
+        assert!(matches!(both(&["url_column"]), Ok(UrlSource::Column(_))));
     }
 }

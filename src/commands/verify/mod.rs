@@ -157,7 +157,10 @@ fn wholesale(dest: &Path, lost: u64, done: u64) -> Error {
 }
 
 fn cannot_be_read(dest: &Path, count: u64) -> Error {
-    let cause = format!("{} cannot be read, so nothing is known of them and nothing was changed", grouped(count));
+    let cause = format!(
+        "{} cannot be read, so that nothing is known of them, and nothing was changed about them",
+        grouped(count)
+    );
     Error::new("verify", dest.display(), cause).with_way_out("each is named above, or the first of them")
 }
 

@@ -80,7 +80,7 @@ fn at_least(wait: Duration, failure: &Failure) -> Duration {
 
 fn no_room(failure: &Failure) -> Ending {
     let error = Error::new("save", "file", &failure.message);
-    Ending::broken(error.with_way_out("what was fetched before is recorded; make room or mend the disk, and run again"))
+    Ending::broken(error.with_way_out("make room or mend the disk, and run again: what was fetched is kept"))
 }
 
 #[cfg(test)]

@@ -75,6 +75,24 @@ fn while_the_origin_is_away_pauses_double_and_after_five_minutes_it_is_over() {
 }
 
 #[test]
+fn only_where_nothing_is_left_that_was_never_tried_the_last_ones_are_given_a_minute() {
+    for (ahead, more) in [(1, false), (0, true), (0, false)] {
+        let mut play = Play::new();
+        play.well();
+        play.policy.more_left(more);
+        // Handed out, and behind others.
+        for _ in 0..ahead {
+            play.policy.begin();
+        }
+        let turns: Vec<Turn> = (0..ROW).map(|_| play.fail(Kind::Connect).1).collect();
+        assert!(matches!(turns.last(), Some(Turn::Pause(_))), "{turns:?}");
+        play.later(61);
+        let goes_on = matches!(play.fail(Kind::Connect), (Charge::Own, Turn::Resume { .. }));
+        assert_eq!(goes_on, ahead == 0 && !more);
+    }
+}
+
+#[test]
 fn what_was_sent_before_a_pause_does_not_end_it() {
     let mut play = Play::new();
     play.well();

@@ -66,10 +66,11 @@ pub(super) fn stream<E: Entries>(
 ) -> Result<(E, bool)> {
     let (sender, blocks) = sync_channel(1);
     // Not waited for where taking fails: it may be waiting for somebody who writes into a pipe.
-    let reader = thread::spawn(move || {
+    let reader = move || {
         read(&mut entries, most, &mut seen, &sender)?;
         Ok((entries, seen.is_whole()))
-    });
+    };
+    let reader = thread::Builder::new().spawn(reader).map_err(|cause| Error::new("start", "thread", cause))?;
     blocks.into_iter().try_for_each(take).map_err(fault)?;
     reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

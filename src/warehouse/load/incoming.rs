@@ -6,6 +6,7 @@ use duckdb::{Appender, Connection, appender_params_from_iter};
 
 use crate::error::Error;
 
+use super::super::memory::room;
 use super::super::plain;
 use super::super::tables::{Column, Tables, type_of};
 use super::Source;
@@ -19,6 +20,8 @@ pub(super) const TABLE: &str = "temp.main.incoming";
 pub(super) const AGAIN: &str = "temp.main.again";
 /// More threads than this would take more memory than there is for them.
 const MOST_THREADS: usize = 4;
+/// Ids of so many bytes are long.
+const LONG: u64 = 100;
 /// No list has more columns; a JSON object whose keys are ids would have one for each.
 const MOST_COLUMNS: usize = 1_000;
 
@@ -124,12 +127,21 @@ impl<'c> Incoming<'c> {
     /// Makes the table, for text.
     pub(super) fn begin(&mut self, columns: &[Column]) -> duckdb::Result<()> {
         self.columns = columns.to_vec();
+        if !columns.is_empty() {
+            self.take_memory()?;
+        }
         let columns: String = (0..=columns.len()).map(|n| format!("c{n} VARCHAR, ")).collect();
         self.connection.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE incoming ({columns})"))
     }
 
+    /// Lets DuckDB use a quarter of what there is: of rows that are long it keeps more in memory than it can do without.
+    fn take_memory(&self) -> duckdb::Result<()> {
+        self.connection.execute_batch(&format!("SET memory_limit = '{}B'", room(4).max(self.memory)))
+    }
+
     /// Makes the table from a query.
     pub(super) fn begin_as(&mut self, query: &str) -> duckdb::Result<()> {
+        self.take_memory()?;
         self.connection.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE incoming AS {query}"))
     }
 
@@ -181,6 +193,9 @@ impl<'c> Incoming<'c> {
                 self.connection.execute_batch(ddl)?;
                 self.lanes = Some(Lanes::open(self.connection, table, id, threads)?);
             }
+        }
+        if block.fresh.text.len() as u64 > LONG * block.fresh.count {
+            self.take_memory()?;
         }
         self.append_ids(AGAIN, &block.again)?;
         match &mut self.lanes {

@@ -48,8 +48,13 @@ impl Lanes {
             let connection = lanes.connection.try_clone()?;
             let insert = format!("INSERT INTO {table} ({column}) SELECT {SPLIT}");
             let lane = move || blocks.into_iter().try_for_each(|block| block.put(&connection, &insert));
+            match thread::Builder::new().spawn(lane) {
+                Ok(thread) => lanes.threads.push(thread),
+                // Fewer will do.
+                Err(_) if !lanes.threads.is_empty() => break,
+                Err(cause) => return Err(duckdb::Error::ToSqlConversionFailure(Box::new(cause))),
+            }
             lanes.blocks.push_back(sender);
-            lanes.threads.push(thread::spawn(lane));
         }
         Ok(lanes)
     }

@@ -28,8 +28,11 @@ use blocks::{Entries, Entry};
 use incoming::{Incoming, Straight};
 use looks::Heading;
 
-/// What DuckDB gets. What does not fit goes through the disk.
+/// What DuckDB gets for ids alone. What does not fit goes through the disk.
 const MEMORY: u64 = 192 << 20;
+
+/// What to do where that is not enough.
+const IN_PARTS: &str = "it takes more memory, or more room on the disk, than there is: load the list in parts";
 
 /// One file of GUIDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +98,10 @@ impl Source {
 
     /// An error about this file.
     fn fault(&self, cause: impl std::fmt::Display) -> Error {
-        Error::new("load", self.path.display(), cause)
+        let cause = cause.to_string();
+        let for_want_of_memory = cause.contains("Out of Memory Error");
+        let error = Error::new("load", self.path.display(), cause);
+        if for_want_of_memory { error.with_way_out(IN_PARTS) } else { error }
     }
 
     /// Asked before anything is begun.
@@ -178,6 +184,10 @@ pub fn load(
         super::must_be_warehouse(file)?;
     }
     let warehouse = Warehouse::start(file.to_owned(), tables.clone(), memory, effort)?.telling(tell);
+    if !made {
+        // Its indexes have to be in memory, and what is in a transaction until it is over.
+        warehouse.take_memory(super::memory::room(4))?;
+    }
     let window = warehouse.open_telling(if made { Access::Make } else { Access::Write }, patience)?;
     let mut report = LoadReport { made, ..LoadReport::default() };
     // Asked before it begins, because asking for a table that is not there ends a transaction.
@@ -192,6 +202,10 @@ pub fn load(
     for source in sources {
         window.add(source, header, exists, &mut report)?;
         exists = true;
+    }
+    if !made {
+        // From here on nothing that fails could be taken back.
+        warehouse.take_memory(super::memory::room(2))?;
     }
     transaction("COMMIT")?;
     report.total = window.size()?;
