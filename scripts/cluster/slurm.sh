@@ -9,6 +9,8 @@
 # 4 shards × 1 worker = 4 connections; TOLLER_RATE=10 makes that 4 × 10 = 40 requests a second. --array=1-100%4 lets
 # only 4 of 100 shards run at a time.
 set -u
+# A batch job may have another PATH than a shell, and toller may be in ~/.local/bin.
+export PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.local/bin}
 export TOLLER_WORKERS=${TOLLER_WORKERS:-1} TOLLER_PROGRESS=none
 mkdir -p "$1"
 

@@ -8,6 +8,8 @@
 # A second column of the query is taken as the image's URL. Exits like `toller pipe`, or like what failed beside it,
 # since then the GUIDs or the lines are not all there.
 set -u
+# cron's PATH is /usr/bin:/bin, and toller and duckdb may be in ~/.local/bin.
+export PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.local/bin}
 database=$1 sql=$2
 shift 2
 

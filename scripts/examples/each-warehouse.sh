@@ -5,6 +5,8 @@
 # the exit code is the worst of all: one that is not toller's own, as of a program that is not found (127) or is killed
 # (137), else 2, else 1, else 75, else 3, else 4, else 0.
 set -u
+# cron's PATH is /usr/bin:/bin, and toller may be in ~/.local/bin.
+export PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.local/bin}
 warehouses=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
     warehouses+=("$1")
