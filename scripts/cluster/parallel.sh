@@ -6,6 +6,8 @@
 # Politeness at one origin: machines × JOBS × TOLLER_WORKERS connections, machines × JOBS × TOLLER_RATE requests
 # a second. 1 machine × 8 jobs × 1 worker = 8 connections; TOLLER_RATE=5 makes that 1 × 8 × 5 = 40 requests a second.
 set -euo pipefail
+# cron's PATH is /usr/bin:/bin, and toller may be in ~/.local/bin.
+export PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.local/bin}
 export OUTCOMES=$2 TOLLER_WORKERS=${TOLLER_WORKERS:-1} TOLLER_PROGRESS=none
 mkdir -p "$OUTCOMES"
 

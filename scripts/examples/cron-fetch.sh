@@ -5,6 +5,8 @@
 #
 # TRIES (3) and WAIT (600 seconds, doubled each time) say how patient it is. Exits like toller.
 set -u
+# cron's PATH is /usr/bin:/bin, and toller may be in ~/.local/bin.
+export PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.local/bin}
 tries=${TRIES:-3} wait=${WAIT:-600}
 said=$(mktemp) || exit 1
 trap 'rm -f "$said"' EXIT

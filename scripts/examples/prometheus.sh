@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # prometheus.sh WAREHOUSE FILE: writes FILE for the textfile collector of Prometheus' node_exporter.
 #
-#   * * * * *  prometheus.sh /data/images.duckdb /var/lib/node_exporter/toller.prom
+#   * * * * *  /usr/local/bin/prometheus.sh /data/images.duckdb /var/lib/node_exporter/toller.prom
 set -euo pipefail
+# cron's PATH is /usr/bin:/bin, and toller may be in ~/.local/bin.
+export PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.local/bin}
 warehouse=${1:?which warehouse} file=${2:?which file}
 
 # The collector may look at any time: it finds the old file or the new one.

@@ -3,6 +3,8 @@
 #
 # LIST (failed.txt) holds the GUIDs afterwards, to be looked at, or loaded and fetched again.
 set -uo pipefail
+# cron's PATH is /usr/bin:/bin, and toller may be in ~/.local/bin.
+export PATH=$PATH:/usr/local/bin${HOME:+:$HOME/.local/bin}
 list=${LIST:-failed.txt}
 
 summary=$(toller fetch --json --progress none --failed-list "$list" "$@")
