@@ -82,7 +82,7 @@ pub fn faulty() -> String {
 
 /// All rows.
 pub fn matrix() -> Vec<Row> {
-    [statuses(), redirects(), not_an_image(), cut(), no_head(), not_http(), too_slow(), odd()]
+    [statuses(), redirects(), not_an_image(), cut(), uncoded(), no_head(), not_http(), too_slow(), odd()]
         .into_iter()
         .flatten()
         .collect()
@@ -200,6 +200,32 @@ fn cut() -> Vec<Row> {
     ]
 }
 
+/// Delimited by the connection's end under a transfer coding that nobody undoes, and not proved whole.
+#[rustfmt::skip]
+fn uncoded() -> Vec<Row> {
+    let gif = |coding| Reply::bytes(200, "image/jpeg", GIF).header("Transfer-Encoding", coding).until_close();
+    let old = |body: &[u8]| Reply::raw([b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", body].concat());
+    let image = image_for(&faulty());
+    let chunk = [format!("{:x}\r\n", image.len()).as_bytes(), &image, b"\r\n0\r\n\r\n"].concat();
+    let long = format!("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: {}\r\n\r\n", chunk.len());
+    let long = Reply::raw([long.as_bytes(), &chunk].concat());
+    let rows = vec![
+        fault("a GIF without an end, coded as identity", gif("identity")),
+        fault("a GIF without an end, coded as gzip", gif("gzip")),
+        fault("a GIF without an end, coded as nothing", gif("")),
+        fault("a GIF without an end, coded as chunked in quotes", gif("\"chunked\"")),
+        fault("a GIF without an end, coded as what only ends in chunked", gif("notchunked")),
+        fault("a GIF without an end, coded as chunked with a parameter", gif("chunked;q=1")),
+        fault("a JPEG that is cut, coded as identity", Reply::image().header("Transfer-Encoding", "identity").until_close().cut_tail(50)),
+        fault("a GIF without an end, coded as chunked in HTTP/1.0", old(GIF)),
+        fault("a JPEG that is cut, coded as chunked in HTTP/1.0", old(&image[..5000])),
+        fault("chunks in HTTP/1.0", old(&chunk)),
+        fault("chunks of a length in HTTP/1.0", long),
+        fault("chunks of what is packed besides", packed(&image, 0).header("Transfer-Encoding", "gzip").chunked()),
+    ];
+    rows.into_iter().map(|row| row.passes("truncated").status(200).connections(2)).collect()
+}
+
 /// Before a whole head.
 #[rustfmt::skip]
 fn no_head() -> Vec<Row> {
@@ -279,6 +305,9 @@ fn odd() -> Vec<Row> {
         fault("a close that was not", Reply::image().then(End::Close)).connections(2),
         fault("a reset after the image", Reply::image().then(End::Reset)).connections(2),
         fault("an image delimited by the end", Reply::image().until_close()).connections(2),
+        fault("an image delimited by the end, coded as identity", Reply::image().header("Transfer-Encoding", "identity").until_close()).connections(2),
+        fault("an image of a length, coded as identity", Reply::image().header("Transfer-Encoding", "identity")),
+        fault("chunked in HTTP/1.0, and no chunks", with_image("HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n").then(End::Close)).connections(2),
         fault("more than was announced", too_much()).connections(2),
         fault("HTTP/1.0", with_image("HTTP/1.0 200 OK\n\n").then(End::Close)).connections(2),
         fault("early hints", with_image(&format!("HTTP/1.1 103 Early Hints\nLink: </x>\n\n{HEAD}"))),
@@ -321,10 +350,15 @@ fn too_much() -> Reply {
 
 /// An object that is stored gzipped, without its last bytes.
 fn gzipped(body: &[u8], less: usize) -> Reply {
+    packed(body, less).header("Content-Encoding", "gzip")
+}
+
+/// The same, and not a word of it.
+fn packed(body: &[u8], less: usize) -> Reply {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(body).unwrap();
     let packed = packed.finish().unwrap();
-    Reply::bytes(200, "image/jpeg", &packed[..packed.len() - less]).header("Content-Encoding", "gzip")
+    Reply::bytes(200, "image/jpeg", &packed[..packed.len() - less])
 }
 
 fn folded_length() -> Reply {
