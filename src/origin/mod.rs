@@ -243,7 +243,10 @@ impl Origin {
         };
         let mut said = Said::of(headers);
         said.proof = declared::proof(headers, said.etag.as_deref(), body, unpacked.as_deref())?;
-        let Some(unpacked) = unpacked else { return Ok(Delivered::Body(framing, said)) };
+        let Some(unpacked) = unpacked else {
+            said.encoding = encoding::unknown(headers);
+            return Ok(Delivered::Body(framing, said));
+        };
         *body = unpacked;
         Ok(Delivered::Body(Framing::Complete, said))
     }
