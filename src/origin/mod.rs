@@ -38,7 +38,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 use crate::error::{Error, Result};
 use crate::failure::{Failure, Kind};
 
-pub use proxies::Proxies;
+pub use proxies::{Proxies, ProxyUrl};
 pub use roots::{Identity, Roots};
 pub use said::Said;
 pub use url::parse_url;
