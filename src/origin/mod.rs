@@ -232,12 +232,18 @@ impl Origin {
         body: &mut Vec<u8>,
     ) -> std::result::Result<Delivered, Failure> {
         let framing = framing(version, headers);
-        self.read_body(framing, rest, body)?;
+        self.read_body(rest, body)?;
+        if framing == Framing::Complete && body.is_empty() {
+            declared::proof(headers, None, body, None)?;
+            return Err(Failure::new(Kind::Empty, "a body of no bytes").with_status(200));
+        }
         let unpacked = match encoding::unpacked(headers, body, self.max_bytes) {
-            // What cannot be unpacked may be so because it was damaged, which the digest then tells.
-            Err(failure) if matches!(failure.kind, Kind::Truncated | Kind::NotAnImage) => {
-                declared::proof(headers, None, body, None)?;
-                return Err(failure);
+            // What cannot be unpacked, or is nothing then, may be so because it was damaged, which the digest tells.
+            Err(failure) if failure.kind != Kind::TooLarge => {
+                let nothing = (failure.kind == Kind::Empty).then_some(&[][..]);
+                declared::proof(headers, None, body, nothing)?;
+                let cut = failure.kind == Kind::NotAnImage && framing == Framing::CloseDelimited;
+                return Err(if cut { Failure { kind: Kind::Truncated, ..failure } } else { failure });
             }
             other => other?,
         };
@@ -251,12 +257,7 @@ impl Origin {
         Ok(Delivered::Body(Framing::Complete, said))
     }
 
-    fn read_body(
-        &self,
-        framing: Framing,
-        rest: &mut ureq::Body,
-        body: &mut Vec<u8>,
-    ) -> std::result::Result<(), Failure> {
+    fn read_body(&self, rest: &mut ureq::Body, body: &mut Vec<u8>) -> std::result::Result<(), Failure> {
         let too_large = || Failure::new(Kind::TooLarge, format!("more than {} bytes", self.max_bytes)).with_status(200);
         let length = rest.content_length();
         if length.is_some_and(|length| length > self.max_bytes) {
@@ -273,9 +274,6 @@ impl Origin {
         })?;
         if body.len() as u64 > self.max_bytes {
             return Err(too_large());
-        }
-        if framing == Framing::Complete && body.is_empty() {
-            return Err(Failure::new(Kind::Empty, "a body of no bytes").with_status(200));
         }
         Ok(())
     }
