@@ -83,6 +83,10 @@ fn a_wrong_command_line_is_2_and_names_what_is_wrong() {
         ("--header", "X-Evil: a\r\nX-More: b"),
         ("--batch", "0"),
         ("--progress", "loud"),
+        ("--proxy", "http://localhost:99999"),
+        ("--proxy", "localhost:999999"),
+        ("--proxy", "http://me:pw@localhost:abc"),
+        ("--proxy", "socks5://localhost:1080"),
         ("--no-such-option", "1"),
     ] {
         fetch(&["--url", good, "--dest", "d", option, value]).stderr_has(option);

@@ -72,6 +72,34 @@ fn damage_that_passes_costs_a_retry_and_no_image() {
 }
 
 #[test]
+fn nothing_in_the_place_of_what_was_declared_may_pass_and_nothing_that_was_declared_does_not() {
+    let none = || Reply::bytes(200, "image/jpeg", "");
+    let declared = |reply: Reply, body: &[u8], at: usize| {
+        let (name, value) = truths(body).swap_remove(at);
+        reply.header(name, &value)
+    };
+    let image = image_for(&guid(0));
+    let mut replies = Vec::new();
+    for at in 0..7 {
+        replies.push((declared(none(), &image, at), "digest_mismatch"));
+        replies.push((declared(none(), b"", at), "empty"));
+    }
+    replies.push((declared(none().chunked(), &image, 0), "digest_mismatch"));
+    replies.push((declared(none().gzip(), &image, 3), "digest_mismatch"));
+    replies.push((declared(none().gzip(), b"", 3), "empty"));
+    let guids = guids(replies.len());
+    let (env, origin) = (Env::with(&guids), Origin::start());
+    for (guid, (reply, _)) in guids.iter().zip(&replies) {
+        origin.on(guid, [reply.clone()]);
+    }
+    env.fetch(&origin).args(["--retries", "0"]).run().expect(3);
+    for (guid, (_, kind)) in guids.iter().zip(&replies) {
+        let found = env.query(&format!("SELECT kind, permanent FROM thumb_failure WHERE source_image_id = '{guid}'"));
+        assert_eq!(found, [[*kind, if *kind == "empty" { "true" } else { "false" }]]);
+    }
+}
+
+#[test]
 fn what_stores_and_caches_really_send_fails_no_good_image() {
     let image = image_for(&guid(0));
     let truth = |at: usize| truths(&image).swap_remove(at).1;

@@ -71,12 +71,18 @@ fn the_extension_is_the_templates_or_the_one_that_was_named() {
 
 #[test]
 fn any_bytes_will_do_where_no_image_is_expected() {
-    let (env, origin) = (Env::with(&["a", "b"]), Origin::start());
-    origin.on("a", [Reply::bytes(200, "text/plain", "a letter")]);
+    let (env, origin) = (Env::with(&["a", "b", "c", "d"]), Origin::start());
+    let letter = || Reply::bytes(200, "text/plain", "a letter");
+    origin.on("a", [letter()]);
     origin.on("b", [Reply::bytes(200, "text/plain", "")]);
+    // What it is when it is not encoded so, only an image can show.
+    origin.on("c", [letter().header("Content-Encoding", "aws-chunked")]);
+    origin.on("d", [Reply::image().header("Content-Encoding", "aws-chunked")]);
     env.fetch(&origin).args(["--expect", "any"]).run().expect(4);
     assert_eq!(std::fs::read_to_string(env.image("a")).unwrap(), "a letter");
-    assert_eq!(env.query("SELECT source_image_id, kind FROM thumb_failure"), [["b", "empty"]]);
+    let failed = env.query("SELECT source_image_id, kind, permanent FROM thumb_failure ORDER BY ALL");
+    assert_eq!(failed, [["b", "empty", "true"], ["c", "not_an_image", "true"]]);
+    env.assert_whole("d");
 }
 
 #[test]

@@ -121,6 +121,26 @@ fn an_origin_with_a_limit_gets_little_more_than_it_allows_and_gives_everything()
 }
 
 #[test]
+fn a_refusal_that_says_to_wait_for_nothing_says_as_little_as_one_without_a_word() {
+    let guids = guids(60);
+    for (status, name, value) in [
+        (429, "Retry-After", "0"),
+        (503, "Retry-After", "Wed, 01 Jan 2020 00:00:00 GMT"),
+        (429, "RateLimit-Reset", "0"),
+        (429, "X-RateLimit-Reset", "1577836800"),
+    ] {
+        let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+        origin.always(move |request| match request.nth {
+            ..=20 => Reply::image(),
+            _ => Reply::status(status).header(name, value),
+        });
+        env.fetch(&origin).args(["--max-runtime", "2"]).run().expect(3);
+        let refused = origin.request_count() - 20;
+        assert!((1..30).contains(&refused), "{refused} refusals in two seconds: {name}: {value}");
+    }
+}
+
+#[test]
 fn an_image_that_is_always_hung_up_on_holds_nobody_else_up_and_ends() {
     let guids = guids(600);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());

@@ -326,6 +326,29 @@ fn a_proxy_is_taken_from_the_flag_or_the_environment() {
 }
 
 #[test]
+fn a_bad_proxy_in_the_environment_is_an_error_that_names_its_variable() {
+    let (origin, port) = (Origin::start(), steady_port());
+    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"] {
+        let env = Env::with(&guids(1));
+        let fetch = env.fetch(&origin).env(name, "http://me:hidden@localhost:99999");
+        let out = fetch.run().expect(1).complains().stderr_has(name).stderr_has("port");
+        assert!(!out.stderr.contains("hidden"), "{}", out.report());
+    }
+    // What the option says counts in its place, and nothing is as good an answer as any.
+    for proxy in [String::new(), format!("http://127.0.0.1:{port}")] {
+        let code = if proxy.is_empty() { 0 } else { 3 };
+        let env = Env::with(&guids(1));
+        let fetch = env.fetch(&origin).env("HTTPS_PROXY", "http://localhost:99999");
+        fetch
+            .env("HTTP_PROXY", "http://localhost:99999")
+            .args(["--retries", "0", "--proxy", &proxy])
+            .run()
+            .expect(code);
+    }
+    assert_eq!(origin.request_count(), 1);
+}
+
+#[test]
 fn no_proxy_is_obeyed_in_every_case() {
     let (origin, proxy) = (Origin::builder().small().start(), Proxy::start());
     let (url, own) = (proxy.url(), format!("localhost:{}", origin.port()));

@@ -118,8 +118,7 @@ fn md5_in(etag: &str) -> Option<&str> {
 
 /// Whether somebody on the way has put another body in the place of the one whose digests these are.
 fn is_another(headers: &HeaderMap, sent: &[u8], is_unpacked: bool) -> bool {
-    let packed =
-        |name: &str| headers.get(name).is_some_and(|value| !matches!(value.as_bytes().trim_ascii(), b"" | b"identity"));
+    let packed = |name: &str| encoding::is_packed(headers, name);
     // Unpacked on the way, whether the header that says that it is packed was left or not.
     let here = packed(CONTENT_ENCODING.as_str()) && !encoding::is_gzip(sent);
     let there = packed("x-goog-stored-content-encoding") && !is_unpacked && !encoding::is_gzip(sent);

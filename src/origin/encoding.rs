@@ -17,23 +17,52 @@ pub fn is_gzip(body: &[u8]) -> bool {
     body.starts_with(&[0x1f, 0x8b])
 }
 
-/// What is in `body`, at most `most` bytes, where the headers say that it is packed. gzip data end with their length and
-/// checksum, so that what comes of them is whole.
+/// Those that make other bytes of a body (IANA's registry of HTTP content codings). Stores repeat other words as well, that
+/// were said to them or are none.
+const CODINGS: [&str; 12] = [
+    "gzip",
+    "x-gzip",
+    "br",
+    "zstd",
+    "deflate",
+    "compress",
+    "x-compress",
+    "dcb",
+    "dcz",
+    "exi",
+    "pack200-gzip",
+    "aes128gcm",
+];
+
+/// Whether a header of this name says that a body is packed.
+pub fn is_packed(headers: &HeaderMap, name: &str) -> bool {
+    words(headers, name).iter().any(|word| CODINGS.contains(&word.as_str()))
+}
+
+/// The encodings of which nobody here knows what they have made of the body.
+pub fn unknown(headers: &HeaderMap) -> Option<Box<str>> {
+    let words = words(headers, CONTENT_ENCODING.as_str());
+    words.iter().any(|word| !is_named_gzip(word)).then(|| shown(&words.join(", ")).into())
+}
+
+fn is_named_gzip(word: &str) -> bool {
+    matches!(word, "gzip" | "x-gzip")
+}
+
+fn words(headers: &HeaderMap, name: &str) -> Vec<String> {
+    let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let all = values.collect::<Vec<_>>().join(",").to_ascii_lowercase();
+    all.split(',').map(str::trim).filter(|word| !matches!(*word, "" | "identity")).map(str::to_owned).collect()
+}
+
+/// What is in `body`, at most `most` bytes, where the headers say that it is packed and it is so in a way that is known. gzip
+/// data end with their length and checksum, so that what comes of them is whole.
 pub fn unpacked(headers: &HeaderMap, body: &[u8], most: u64) -> Result<Option<Vec<u8>>, Failure> {
     let failure = |kind, words: String| Failure::new(kind, words).with_status(200);
-    let values = headers.get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let all = values.collect::<Vec<_>>().join(",").to_ascii_lowercase();
-    let words: Vec<_> = all.split(',').map(str::trim).filter(|word| !matches!(*word, "" | "identity")).collect();
-    match words[..] {
-        [] => return Ok(None),
-        ["gzip" | "x-gzip"] => {}
-        _ => {
-            let words = format!("it comes encoded as {}, although it was not asked for so", shown(&words.join(", ")));
-            return Err(failure(Kind::NotAnImage, words));
-        }
-    }
-    // Some say so of bodies that are not; what it is then, the check will see.
-    if !is_gzip(body) {
+    let words = words(headers, CONTENT_ENCODING.as_str());
+    // A word that is no coding changes nothing. Some say so of bodies that are not; what it is then, the check will see.
+    let mut codings = words.iter().filter(|word| CODINGS.contains(&word.as_str()));
+    if !is_gzip(body) || !codings.next().is_some_and(|word| is_named_gzip(word)) || codings.next().is_some() {
         return Ok(None);
     }
     let mut plain = Vec::new();

@@ -29,16 +29,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use ureq::Agent;
-use ureq::http::Uri;
 use ureq::http::header::{
     ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING,
 };
+use ureq::http::{Uri, Version};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector};
 
 use crate::error::{Error, Result};
 use crate::failure::{Failure, Kind};
 
-pub use proxies::Proxies;
+pub use proxies::{Proxies, ProxyUrl};
 pub use roots::{Identity, Roots};
 pub use said::Said;
 pub use url::parse_url;
@@ -82,7 +82,7 @@ pub struct Settings {
 pub enum Framing {
     /// Content-Length or chunks were complete (RFC 9112, section 6.3).
     Complete,
-    /// The connection ended, which a cut body does too.
+    /// Nothing but the connection's end tells, which ends a cut body too.
     CloseDelimited,
 }
 
@@ -206,7 +206,7 @@ impl Origin {
             let _ = std::io::copy(&mut rest.as_reader().take(DRAIN), &mut std::io::sink());
         }
         match head.status.as_u16() {
-            200 => self.take(&head.headers, &mut rest, body).map(Answer::Delivered),
+            200 => self.take(head.version, &head.headers, &mut rest, body).map(Answer::Delivered),
             304 => Ok(Answer::Delivered(Delivered::NotModified)),
             status @ (301 | 302 | 303 | 307 | 308) => match head.headers.get(LOCATION) {
                 Some(location) => Ok(Answer::Redirect(location.as_bytes().to_vec())),
@@ -226,39 +226,43 @@ impl Origin {
     /// Takes a body in: read, held against the origin's own word, unpacked.
     fn take(
         &self,
+        version: Version,
         headers: &HeaderMap,
         rest: &mut ureq::Body,
         body: &mut Vec<u8>,
     ) -> std::result::Result<Delivered, Failure> {
-        let framing = self.read_body(headers, rest, body)?;
+        let framing = framing(version, headers);
+        self.read_body(rest, body)?;
+        if framing == Framing::Complete && body.is_empty() {
+            declared::proof(headers, None, body, None)?;
+            return Err(Failure::new(Kind::Empty, "a body of no bytes").with_status(200));
+        }
         let unpacked = match encoding::unpacked(headers, body, self.max_bytes) {
-            // What cannot be unpacked may be so because it was damaged, which the digest then tells.
-            Err(failure) if matches!(failure.kind, Kind::Truncated | Kind::NotAnImage) => {
-                declared::proof(headers, None, body, None)?;
-                return Err(failure);
+            // What cannot be unpacked, or is nothing then, may be so because it was damaged, which the digest tells.
+            Err(failure) if failure.kind != Kind::TooLarge => {
+                let nothing = (failure.kind == Kind::Empty).then_some(&[][..]);
+                declared::proof(headers, None, body, nothing)?;
+                let cut = failure.kind == Kind::NotAnImage && framing == Framing::CloseDelimited;
+                return Err(if cut { Failure { kind: Kind::Truncated, ..failure } } else { failure });
             }
             other => other?,
         };
         let mut said = Said::of(headers);
         said.proof = declared::proof(headers, said.etag.as_deref(), body, unpacked.as_deref())?;
-        let Some(unpacked) = unpacked else { return Ok(Delivered::Body(framing, said)) };
+        let Some(unpacked) = unpacked else {
+            said.encoding = encoding::unknown(headers);
+            return Ok(Delivered::Body(framing, said));
+        };
         *body = unpacked;
         Ok(Delivered::Body(Framing::Complete, said))
     }
 
-    fn read_body(
-        &self,
-        headers: &HeaderMap,
-        rest: &mut ureq::Body,
-        body: &mut Vec<u8>,
-    ) -> std::result::Result<Framing, Failure> {
+    fn read_body(&self, rest: &mut ureq::Body, body: &mut Vec<u8>) -> std::result::Result<(), Failure> {
         let too_large = || Failure::new(Kind::TooLarge, format!("more than {} bytes", self.max_bytes)).with_status(200);
         let length = rest.content_length();
         if length.is_some_and(|length| length > self.max_bytes) {
             return Err(too_large());
         }
-        let framed =
-            length.is_some() || headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING);
         let expected = length.and_then(|length| usize::try_from(length).ok()).unwrap_or(32 * 1024);
         let reader = rest.as_reader().take(self.max_bytes.saturating_add(1));
         read_whole(reader, expected, body).map_err(|error| {
@@ -271,11 +275,22 @@ impl Origin {
         if body.len() as u64 > self.max_bytes {
             return Err(too_large());
         }
-        if framed && body.is_empty() {
-            return Err(Failure::new(Kind::Empty, "a body of no bytes").with_status(200));
-        }
-        Ok(if framed { Framing::Complete } else { Framing::CloseDelimited })
+        Ok(())
     }
+}
+
+/// How the end of this answer's body will be known. A transfer coding that ureq does not undo leaves its length without a
+/// meaning, and says nothing of the end (RFC 9112, sections 6.1 and 6.3).
+fn framing(version: Version, headers: &HeaderMap) -> Framing {
+    let lines = headers.get_all(TRANSFER_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let all = lines.collect::<Vec<_>>().join(",").to_ascii_lowercase();
+    let mut codings = all.split(',').map(str::trim).filter(|word| !matches!(*word, "" | "identity")).peekable();
+    let complete = match codings.peek() {
+        None => headers.contains_key(CONTENT_LENGTH),
+        // As the parser has it, which undoes nothing in an answer of HTTP/1.0.
+        Some(_) => version != Version::HTTP_10 && codings.all(|word| word == "chunked"),
+    };
+    if complete { Framing::Complete } else { Framing::CloseDelimited }
 }
 
 /// Reads to the end, in place of what is in `body`; at an error too, `body` is what was read. A refusal of memory is one.

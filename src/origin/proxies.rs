@@ -13,13 +13,22 @@ use crate::error::{Error, Result};
 
 use super::url::place;
 
+/// The URL of a proxy, and what says so: an option, or a variable of the environment.
+#[derive(Debug, Clone)]
+pub struct ProxyUrl {
+    /// `--proxy`, or the variable's name.
+    pub by: &'static str,
+    /// As it was written.
+    pub url: String,
+}
+
 /// What the command line and the environment say about proxies.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     /// For `https` URLs: `--proxy`, else `HTTPS_PROXY`, else `ALL_PROXY`.
-    pub https: Option<String>,
+    pub https: Option<ProxyUrl>,
     /// For `http` URLs: `--proxy`, else `HTTP_PROXY`, else `ALL_PROXY`.
-    pub http: Option<String>,
+    pub http: Option<ProxyUrl>,
     /// `NO_PROXY`, obeyed in every case.
     pub exempt: Option<String>,
 }
@@ -39,9 +48,11 @@ impl Routes {
     /// A URL that is none, or a kind of proxy that toller does not speak.
     pub fn new(proxies: &Proxies) -> Result<Self> {
         let words = proxies.exempt.as_deref().unwrap_or_default().split([',', ' ', '\t']);
+        // An empty one says that there is none.
+        let named = |said: &Option<ProxyUrl>| said.as_ref().filter(|said| !said.url.is_empty()).map(proxy).transpose();
         Ok(Self {
-            https: proxy(proxies.https.as_deref())?,
-            http: proxy(proxies.http.as_deref())?,
+            https: named(&proxies.https)?,
+            http: named(&proxies.http)?,
             exempt: words.filter_map(Exempt::new).collect(),
         })
     }
@@ -77,16 +88,29 @@ impl Routes {
 }
 
 /// Turns one proxy URL into ureq's form.
-fn proxy(url: Option<&str>) -> Result<Option<Proxy>> {
-    let Some(url) = url.filter(|url| !url.is_empty()) else { return Ok(None) };
+fn proxy(said: &ProxyUrl) -> Result<Proxy> {
     // The URL may hold a password, so that no message may repeat it.
-    let error =
-        |cause: &str| Error::new("proxy", "its URL", cause).with_way_out("give http://HOST:PORT or https://HOST:PORT");
-    let parsed = Proxy::new(url).map_err(|cause| error(&cause.to_string()))?;
+    let error = |cause: &str| {
+        let error = if said.by.starts_with("--") {
+            Error::usage(said.by, cause)
+        } else {
+            Error::new("proxy", format!("the URL in {}", said.by), cause)
+        };
+        error.with_way_out("give http://HOST:PORT or https://HOST:PORT")
+    };
+    let parsed = Proxy::new(&said.url).map_err(|cause| error(&cause.to_string()))?;
     if !matches!(parsed.protocol(), ureq::ProxyProtocol::Http | ureq::ProxyProtocol::Https) {
         return Err(error("only http and https proxies are spoken"));
     }
-    Ok(Some(parsed))
+    // ureq takes the usual port in the place of one that is none.
+    let place = parsed.uri().authority().map_or("", |authority| authority.as_str());
+    let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+    match place.rsplit_once(':') {
+        Some((_, port)) if !port.is_empty() && !port.ends_with(']') && port.parse::<u16>().is_err() => {
+            Err(error("its port is no number from 0 to 65535"))
+        }
+        _ => Ok(parsed),
+    }
 }
 
 /// One entry of `NO_PROXY`.
@@ -152,9 +176,10 @@ fn agree(one: IpAddr, other: IpAddr, bits: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ExitCode;
 
     fn routes(exempt: &str) -> Routes {
-        let url = Some("http://me:p%40ss@proxy.test:3128".to_owned());
+        let url = Some(ProxyUrl { by: "--proxy", url: "http://me:p%40ss@proxy.test:3128".into() });
         Routes::new(&Proxies { https: url.clone(), http: url, exempt: Some(exempt.into()) }).expect("a good proxy")
     }
 
@@ -211,10 +236,24 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_proxy_is_refused_without_repeating_its_password() {
-        for url in ["socks5://me:secret@h:1", "http://", "ftp://me:secret@h"] {
-            let error = proxy(Some(url)).expect_err(url);
-            assert!(!error.to_string().contains("secret"), "{error}");
+    fn a_bad_proxy_is_refused_by_the_name_of_who_said_so_without_repeating_its_password() {
+        for url in [
+            "socks5://me:secret@h:1",
+            "http://",
+            "ftp://me:secret@h",
+            "http://me:secret@h:99999",
+            "me:secret@h:65536",
+            "http://me:secret@h:abc",
+            "https://me:secret@[::1]:999999",
+        ] {
+            for (by, code) in [("--proxy", ExitCode::Usage), ("ALL_PROXY", ExitCode::Failed)] {
+                let error = proxy(&ProxyUrl { by, url: url.into() }).expect_err(url);
+                let words = error.to_string();
+                assert!(!words.contains("secret") && words.contains(by) && error.code() == code, "{error}");
+            }
+        }
+        for url in ["h", "h:65535", "http://h:", "http://me:99999@h", "http://[::1]", "http://[::1]:3128"] {
+            assert!(proxy(&ProxyUrl { by: "--proxy", url: url.into() }).is_ok(), "{url}");
         }
     }
 }

@@ -19,7 +19,7 @@ const SHOWN: usize = 200;
 pub fn next_hop(from: &Uri, location: &[u8], seen: &[Uri]) -> Result<Target, String> {
     let text = text_of(location);
     let Some(next) = resolve(from, url::trimmed(&text)) else {
-        let text: String = without_secrets(&text).chars().take(SHOWN).collect();
+        let text: String = told(&text).chars().take(SHOWN).collect();
         return Err(format!("bad Location {}", shown(&text)));
     };
     let secure = |uri: &Uri| uri.scheme_str() == Some("https");
@@ -31,6 +31,15 @@ pub fn next_hop(from: &Uri, location: &[u8], seen: &[Uri]) -> Result<Target, Str
         Err(format!("more than {MOST}"))
     } else {
         Ok(next)
+    }
+}
+
+/// What may be told of a Location that is no URL, so that nobody knows where a password in it begins: what comes behind it.
+fn told(location: &str) -> String {
+    match location.rsplit_once('@') {
+        None => without_secrets(location),
+        Some((before, behind)) if !before.contains(['?', '#']) => format!("…{}", without_secrets(behind)),
+        Some(_) => "…".into(),
     }
 }
 
@@ -118,6 +127,26 @@ mod tests {
     #[test]
     fn a_bad_location_is_shown_without_its_secrets_and_cannot_steer() {
         let words = hop("https://h.test/", "ftp://me:pw@h.test/\u{202e}x?sig=hidden").expect_err("not followed");
-        assert_eq!(words, "bad Location ftp://h.test/\\u{202e}x?…");
+        assert_eq!(words, "bad Location …h.test/\\u{202e}x?…");
+    }
+
+    #[test]
+    fn a_password_in_a_location_of_any_shape_is_not_shown() {
+        for location in [
+            "https:/u:PW@[h/x",
+            "https:u:PW@h",
+            "https:u:PW@h/x?sig=PW",
+            "mailto:u:PW@x",
+            "//u:PW@/x?sig=PW",
+            "x y:u:PW@x",
+            "https://u:PW/PW@h:99999/x",
+            "https://u:PW?PW@h:99999/x",
+            "https://u:PW#PW@h:99999/x#PW",
+            "https://u:P@W@h:99999/x",
+            "ftp://h/x?a=@PW",
+        ] {
+            let words = hop("https://h.test/", location).expect_err(location);
+            assert!(!words.contains("PW") && !words.contains("W@"), "{location}: {words}");
+        }
     }
 }

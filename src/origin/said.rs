@@ -32,6 +32,8 @@ pub struct Said {
     pub content_type: Option<Box<str>>,
     /// Whether its word proves the body whole: the digest that it declared, or an ETag that is the body's MD5.
     pub proof: Option<Proof>,
+    /// As what the body comes encoded, where nobody here can undo that: only itself can then show that it does not.
+    pub encoding: Option<Box<str>>,
 }
 
 impl Said {
@@ -42,7 +44,13 @@ impl Said {
             let fits = !text.is_empty() && text.len() <= LONGEST && !text.contains(char::is_control);
             fits.then(|| text.into())
         };
-        Self { etag: text(ETAG), last_modified: text(LAST_MODIFIED), content_type: text(CONTENT_TYPE), proof: None }
+        Self {
+            etag: text(ETAG),
+            last_modified: text(LAST_MODIFIED),
+            content_type: text(CONTENT_TYPE),
+            proof: None,
+            encoding: None,
+        }
     }
 }
 

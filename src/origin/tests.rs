@@ -66,6 +66,7 @@ fn what_is_known_is_asked_about_and_may_be_unmodified() {
         last_modified: Some("Sun, 06 Nov 1994 08:49:37 GMT".into()),
         content_type: Some("image/jpeg".into()),
         proof: None,
+        encoding: None,
     };
     let known = known("W/\"1\"", "Sat, 05 Nov 1994 08:49:37 GMT");
     assert_eq!(attempt(Some(&known)), Ok(Delivered::NotModified));
@@ -112,18 +113,20 @@ fn a_body_is_held_against_what_was_declared_of_it() {
     let etag = answer("etag: \"900150983cd24fb0d6963f7d28e17f72\"");
     let wrong = answer("Content-MD5: AAAAAAAAAAAAAAAAAAAAAA==");
     let corrupt = answer("Content-Encoding: br\nContent-MD5: AAAAAAAAAAAAAAAAAAAAAA==");
-    let (url, _requests) = server(&[&right, &etag, &wrong, &corrupt]);
+    let labelled = answer("Content-Encoding: aws-chunked\nContent-MD5: AAAAAAAAAAAAAAAAAAAAAA==");
+    let (url, _requests) = server(&[&right, &etag, &wrong, &corrupt, &labelled]);
     let (origin, mut body) = (origin(), Vec::new());
     let mut attempt = || origin.attempt(&url, None, &mut body, &|| true).expect("nobody stops it");
     let proof = |result: std::result::Result<Delivered, Failure>| match result {
-        Ok(Delivered::Body(Framing::Complete, said)) => Ok(said.proof),
+        Ok(Delivered::Body(Framing::Complete, said)) => Ok((said.proof, said.encoding.as_deref().map(str::to_owned))),
         Ok(other) => panic!("{other:?}"),
         Err(failure) => Err(failure.kind),
     };
-    assert_eq!(proof(attempt()), Ok(Some(Proof::Declared)));
-    assert_eq!(proof(attempt()), Ok(Some(Proof::Etag)));
+    assert_eq!(proof(attempt()), Ok((Some(Proof::Declared), None)));
+    assert_eq!(proof(attempt()), Ok((Some(Proof::Etag), None)));
     assert_eq!(proof(attempt()), Err(Kind::DigestMismatch));
-    assert_eq!(proof(attempt()), Err(Kind::NotAnImage), "what its digest is of, nobody knows");
+    assert_eq!(proof(attempt()), Ok((None, Some("br".into()))), "what its digest is of, nobody knows");
+    assert_eq!(proof(attempt()), Err(Kind::DigestMismatch), "a word that is no coding makes no other bytes");
     assert_eq!(origin.connections(), 1);
 }
 

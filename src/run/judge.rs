@@ -37,20 +37,26 @@ impl Expect {
         }
     }
 
-    /// Whether a body that the origin delivered is good, and what image it is, if any.
-    pub(super) fn judge(self, body: &[u8], framing: Framing) -> Result<Option<Seen>, Failure> {
-        let judged = match (image::check(body), framing) {
-            (Ok(seen), Framing::Complete) => Ok(Some(seen)),
-            (Err(_), Framing::Complete) if self == Self::Any && !body.is_empty() => Ok(None),
-            (Err(why), Framing::Complete) => Err((Kind::NotAnImage, why.0)),
-            // Only its own end can prove that nothing was cut off.
-            (Ok(seen), Framing::CloseDelimited) if seen.reach == Reach::Whole => Ok(Some(seen)),
+    /// Whether a body that the origin delivered is good, and what image it is, if any. It may be said to be encoded as something
+    /// that toller does not know.
+    pub(super) fn judge(self, body: &[u8], framing: Framing, encoding: Option<&str>) -> Result<Option<Seen>, Failure> {
+        let (kind, why) = match (image::check(body), framing) {
+            // Its own end proves that nothing was cut off, and its pixels that it is encoded as nothing else.
+            (Ok(seen), _) if seen.reach == Reach::Whole => return Ok(Some(seen)),
             (Ok(_), Framing::CloseDelimited) => {
-                Err((Kind::Truncated, "nothing but the connection's end says that it is whole"))
+                (Kind::Truncated, "nothing but the connection's end says that it is whole".into())
             }
-            (Err(why), Framing::CloseDelimited) => Err((Kind::Truncated, why.0)),
+            (Err(why), Framing::CloseDelimited) => (Kind::Truncated, why.0.into()),
+            (seen, Framing::Complete) => match (seen, encoding) {
+                (_, Some(encoding)) => {
+                    (Kind::NotAnImage, format!("it comes encoded as {encoding}, although it was not asked for so"))
+                }
+                (Ok(seen), None) => return Ok(Some(seen)),
+                (Err(_), None) if self == Self::Any && !body.is_empty() => return Ok(None),
+                (Err(why), None) => (Kind::NotAnImage, why.0.into()),
+            },
         };
-        judged.map_err(|(kind, why)| Failure::new(kind, why).with_status(200))
+        Err(Failure::new(kind, why).with_status(200))
     }
 }
 

@@ -115,7 +115,8 @@ impl Tools {
         };
         self.pace.well();
         self.pace.charge(body.len() as u64);
-        let judged = self.expect.judge(body, framing).and_then(|seen| self.facts(body, seen, said));
+        let judged = self.expect.judge(body, framing, said.encoding.as_deref());
+        let judged = judged.and_then(|seen| self.facts(body, seen, said));
         Some(judged.and_then(|facts| {
             self.store.save(number, &job.guid, body)?;
             Ok(Saved { how: if job.known.is_some() { How::Replaced } else { How::Fetched }, facts })
@@ -140,7 +141,7 @@ impl Tools {
             let cause = format!("sha256 {digest} is one of --reject-digest");
             return Err(Failure::new(Kind::Placeholder, cause).with_status(200));
         }
-        let Said { etag, last_modified, content_type, proof } = said;
+        let Said { etag, last_modified, content_type, proof, .. } = said;
         let facts = facts(body, seen, sha256);
         Ok(Facts { proof: facts.proof.max(proof), etag, last_modified, content_type, ..facts })
     }

@@ -82,7 +82,7 @@ pub fn faulty() -> String {
 
 /// All rows.
 pub fn matrix() -> Vec<Row> {
-    [statuses(), redirects(), not_an_image(), cut(), no_head(), not_http(), too_slow(), odd()]
+    [statuses(), redirects(), not_an_image(), cut(), uncoded(), no_head(), not_http(), too_slow(), odd()]
         .into_iter()
         .flatten()
         .collect()
@@ -162,13 +162,21 @@ fn not_an_image() -> Vec<Row> {
         fault("a BMP without its last row", jpeg(&bmp()[..62])).lasts("not_an_image").status(200),
         fault("an AVIF that ends in its first box", jpeg(b"\0\0\0\x14ftypavif\0\0\0\0mif1")).lasts("not_an_image").status(200),
         fault("a drawing", Reply::bytes(200, "image/svg+xml", "<svg></svg>")).lasts("not_an_image").status(200),
+        fault("an image called aws-chunked", Reply::image().header("Content-Encoding", "aws-chunked")),
+        fault("an image called utf-8", Reply::image().header("Content-Encoding", "utf-8")),
+        fault("an image called none", Reply::image().header("Content-Encoding", "none").chunked()),
+        fault("an image called binary", Reply::image().header("Content-Encoding", "binary")),
+        fault("brotli that only says so", Reply::image().header("Content-Encoding", "br")),
+        fault("gzip, also called aws-chunked", Reply::image().gzip().header("Content-Encoding", "aws-chunked")),
         fault("gzip, though identity was asked for", Reply::image().gzip()),
         fault("gzip in chunks", Reply::image().gzip().chunked()),
         fault("gzip that only says so", Reply::image().header("Content-Encoding", "gzip")),
         fault("gzip that was stored cut", gzipped(&image(), 9)).passes("truncated").status(200),
         fault("gzip of more than is allowed", gzipped(&vec![0; 10_000_000], 0)).lasts("too_large").status(200),
         fault("gzip of nothing", gzipped(b"", 0)).lasts("empty").status(200),
-        fault("an encoding that toller does not know", Reply::image().header("Content-Encoding", "br")).lasts("not_an_image").status(200),
+        fault("an encoding that toller does not know", jpeg(&[0x1b; 20_000]).header("Content-Encoding", "br")).lasts("not_an_image").status(200),
+        fault("a GIF without an end, called aws-chunked", jpeg(GIF).header("Content-Encoding", "aws-chunked")).lasts("not_an_image").status(200),
+        fault("a JPEG that was stored cut, called utf-8", jpeg(&image()[..length / 2]).header("Content-Encoding", "utf-8")).lasts("not_an_image").status(200),
         fault("less announced than there is", Reply::image().claiming(500).then(End::Close)).lasts("not_an_image").status(200).connections(2),
         fault("less announced, the rest following", Reply::image().claiming(500)).lasts("not_an_image").status(200).connections(2),
         fault("a body over --max-bytes", jpeg(&[0xff; 100_001])).lasts("too_large").status(200).connections(2),
@@ -198,6 +206,32 @@ fn cut() -> Vec<Row> {
         fault("a page, delimited by the end", Reply::html().until_close()).passes("truncated").status(200).connections(2),
         fault("a GIF that does not say where it ends", jpeg(GIF).until_close()).passes("truncated").status(200).connections(2),
     ]
+}
+
+/// Delimited by the connection's end under a transfer coding that nobody undoes, and not proved whole.
+#[rustfmt::skip]
+fn uncoded() -> Vec<Row> {
+    let gif = |coding| Reply::bytes(200, "image/jpeg", GIF).header("Transfer-Encoding", coding).until_close();
+    let old = |body: &[u8]| Reply::raw([b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", body].concat());
+    let image = image_for(&faulty());
+    let chunk = [format!("{:x}\r\n", image.len()).as_bytes(), &image, b"\r\n0\r\n\r\n"].concat();
+    let long = format!("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: {}\r\n\r\n", chunk.len());
+    let long = Reply::raw([long.as_bytes(), &chunk].concat());
+    let rows = vec![
+        fault("a GIF without an end, coded as identity", gif("identity")),
+        fault("a GIF without an end, coded as gzip", gif("gzip")),
+        fault("a GIF without an end, coded as nothing", gif("")),
+        fault("a GIF without an end, coded as chunked in quotes", gif("\"chunked\"")),
+        fault("a GIF without an end, coded as what only ends in chunked", gif("notchunked")),
+        fault("a GIF without an end, coded as chunked with a parameter", gif("chunked;q=1")),
+        fault("a JPEG that is cut, coded as identity", Reply::image().header("Transfer-Encoding", "identity").until_close().cut_tail(50)),
+        fault("a GIF without an end, coded as chunked in HTTP/1.0", old(GIF)),
+        fault("a JPEG that is cut, coded as chunked in HTTP/1.0", old(&image[..5000])),
+        fault("chunks in HTTP/1.0", old(&chunk)),
+        fault("chunks of a length in HTTP/1.0", long),
+        fault("chunks of what is packed besides", packed(&image, 0).header("Transfer-Encoding", "gzip").chunked()),
+    ];
+    rows.into_iter().map(|row| row.passes("truncated").status(200).connections(2)).collect()
 }
 
 /// Before a whole head.
@@ -279,6 +313,9 @@ fn odd() -> Vec<Row> {
         fault("a close that was not", Reply::image().then(End::Close)).connections(2),
         fault("a reset after the image", Reply::image().then(End::Reset)).connections(2),
         fault("an image delimited by the end", Reply::image().until_close()).connections(2),
+        fault("an image delimited by the end, coded as identity", Reply::image().header("Transfer-Encoding", "identity").until_close()).connections(2),
+        fault("an image of a length, coded as identity", Reply::image().header("Transfer-Encoding", "identity")),
+        fault("chunked in HTTP/1.0, and no chunks", with_image("HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\n").then(End::Close)).connections(2),
         fault("more than was announced", too_much()).connections(2),
         fault("HTTP/1.0", with_image("HTTP/1.0 200 OK\n\n").then(End::Close)).connections(2),
         fault("early hints", with_image(&format!("HTTP/1.1 103 Early Hints\nLink: </x>\n\n{HEAD}"))),
@@ -321,10 +358,15 @@ fn too_much() -> Reply {
 
 /// An object that is stored gzipped, without its last bytes.
 fn gzipped(body: &[u8], less: usize) -> Reply {
+    packed(body, less).header("Content-Encoding", "gzip")
+}
+
+/// The same, and not a word of it.
+fn packed(body: &[u8], less: usize) -> Reply {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(body).unwrap();
     let packed = packed.finish().unwrap();
-    Reply::bytes(200, "image/jpeg", &packed[..packed.len() - less]).header("Content-Encoding", "gzip")
+    Reply::bytes(200, "image/jpeg", &packed[..packed.len() - less])
 }
 
 fn folded_length() -> Reply {

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::error::{Error, Result};
 use crate::facts::Sha256;
 use crate::guid::UrlTemplate;
-use crate::origin::{self, Identity, Proxies, Roots};
+use crate::origin::{self, Identity, Proxies, ProxyUrl, Roots};
 use crate::run::{self, Expect};
 use crate::store::Layout;
 use crate::terminal::Style;
@@ -246,7 +246,7 @@ impl FetchConfig {
                     dir: path_from("SSL_CERT_DIR"),
                 },
                 identity: identity(args.cert, args.key)?,
-                proxies: proxies(args.proxy.as_deref()),
+                proxies: proxies(args.proxy),
             },
             layout: layout(args.dest, extension, args.fanout)?,
             sync: !args.no_sync,
@@ -368,15 +368,18 @@ fn header_file(file: &Path) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-fn proxies(flag: Option<&str>) -> Proxies {
-    let from =
-        |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+fn proxies(flag: Option<String>) -> Proxies {
+    let from = |names: [&'static str; 2]| {
+        let said = |by| Some(ProxyUrl { by, url: std::env::var(by).ok().filter(|value| !value.is_empty())? });
+        names.into_iter().find_map(said)
+    };
+    let flag = flag.map(|url| ProxyUrl { by: "--proxy", url });
     let all = from(["all_proxy", "ALL_PROXY"]);
-    let choose = |own: Option<String>| flag.map(str::to_owned).or(own).or_else(|| all.clone());
+    let choose = |own: Option<ProxyUrl>| flag.clone().or(own).or_else(|| all.clone());
     Proxies {
         https: choose(from(["https_proxy", "HTTPS_PROXY"])),
         http: choose(from(["http_proxy", "HTTP_PROXY"])),
-        exempt: from(["no_proxy", "NO_PROXY"]),
+        exempt: from(["no_proxy", "NO_PROXY"]).map(|said| said.url),
     }
 }
 
