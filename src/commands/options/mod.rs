@@ -108,6 +108,11 @@ impl WarehouseConfig {
             let options = "--table, --manifest-table, --failure-table and --file-table";
             return Err(Error::usage(options, "two of them have one name"));
         }
+        let columns = [&tables.id, &tables.done, &tables.updated];
+        if BTreeSet::from(columns.map(|name| name.to_lowercase())).len() < columns.len() {
+            let options = "--id-column, --done-column and --updated-column";
+            return Err(Error::usage(options, "two of them have one name"));
+        }
         let lock_wait = time_or_none("--lock-wait", &args.lock_wait)?;
         Ok(Self { file: args.warehouse, tables, lock_wait })
     }
