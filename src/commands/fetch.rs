@@ -71,7 +71,7 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
         let cause = "it does not go with --no-file-table, which keeps nothing to compare with";
         return Err(Error::usage("--refresh", cause));
     }
-    let config = FetchConfig::new(args.origin, args.url_column, typed, Duration::from_secs(10))?;
+    let config = FetchConfig::new(args.origin, args.url_column, None, typed, Duration::from_secs(10))?;
     if config.urls == UrlSource::None {
         return Err(Error::usage("--url", "it is required, unless --url-column is given")
             .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'"));

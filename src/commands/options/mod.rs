@@ -3,6 +3,7 @@
 //! Every default and every check of a value is here, and so is every look at the environment; nothing below reads
 //! either again.
 
+mod files;
 mod origin;
 mod urls;
 mod values;
@@ -20,6 +21,7 @@ use crate::run::Expect;
 use crate::store::Layout;
 use crate::warehouse::{Name, RunRow, Tables};
 
+pub use files::one_stdin;
 pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed, style};
 use urls::extension;
 pub use values::{age, interval};
