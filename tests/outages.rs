@@ -1,7 +1,8 @@
 //! What concerns everybody: an origin that never works, one that goes away, one that refuses for the pace; and what only
 //! looks like it, because single images fail.
 
-use crate::support::{End, Env, Origin, Proxy, Reply, guids, steady_port};
+use crate::support::{End, Env, Origin, Proxy, Reply, Tls, guids, steady_port};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,6 +71,47 @@ fn a_proxy_that_wants_a_password_is_asked_five_times() {
     assert!(out.stderr.contains("proxy"), "{}", out.report());
     assert!(proxy.refused() <= 5, "{}", proxy.refused());
     assert_eq!(env.value("SELECT count(*) FROM thumb_failure WHERE permanent"), "0");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_found_or_reached_is_the_one_that_is_named() {
+    let nobody = format!("http://127.0.0.1:{}", steady_port());
+    for (url, variable) in
+        [("http://origin.test/{guid}.jpg", "HTTP_PROXY"), ("https://origin.test/{guid}.jpg", "HTTPS_PROXY")]
+    {
+        for (proxy, named) in [("http://proxy.invalid:3128", "proxy proxy.invalid: "), (&nobody, "proxy 127.0.0.1:")] {
+            let env = Env::with(&guids(300));
+            let out = env.fetch_url(url).env(variable, proxy).run().expect(1).complains();
+            let told = out.stderr.contains(named) && out.stderr.contains("--proxy") && out.stderr.contains(variable);
+            assert!(told && !out.stderr.contains("--url"), "{}", out.report());
+            assert!(env.value("SELECT DISTINCT message FROM thumb_failure").starts_with(named));
+        }
+    }
+}
+
+#[test]
+fn https_where_nobody_speaks_it_and_a_name_that_is_not_the_servers_are_no_matter_of_trust() {
+    let plain = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let plain_url = format!("https://localhost:{}/{{guid}}.jpg", plain.local_addr().unwrap().port());
+    std::thread::spawn(move || {
+        for mut client in plain.incoming().flatten() {
+            // What it cannot read, a server of plain HTTP refuses in plain HTTP.
+            let _ = client.read(&mut [0; 4096]);
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let other = Origin::builder().tls(Tls::WrongHost).start();
+    for (url, words) in [
+        (plain_url, "look at the port in --url, and whether it should begin with http://"),
+        (other.template(), "look at the host in --url"),
+    ] {
+        let env = Env::with(&guids(300));
+        let out = env.fetch_url(&url).arg("--ca-cert").arg(other.ca()).run().expect(1).complains().stderr_has(words);
+        assert!(!out.stderr.contains("SSL_CERT_FILE"), "{}", out.report());
+    }
+    let stranger = Origin::builder().tls(Tls::UnknownCa).start();
+    let out = Env::with(&guids(300)).fetch(&stranger).run().expect(1).complains();
+    assert!(out.stderr.contains("see --ca-cert and SSL_CERT_FILE"), "{}", out.report());
 }
 
 #[test]
