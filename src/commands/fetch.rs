@@ -91,7 +91,8 @@ pub fn fetch(args: FetchArgs, typed: Typed) -> Result<ExitCode> {
     let pending = look.pending();
     let expected = pending.min(config.limit.unwrap_or(u64::MAX));
     if config.dry_run {
-        let (first, alone) = (look.first(&selection, 3)?, look.left_alone(&selection)?);
+        let shown = usize::try_from(expected).map_or(3, |expected| expected.min(3));
+        let (first, alone) = (look.first(&selection, shown)?, look.left_alone(&selection)?);
         drop(look);
         print_plan(&config, pending, expected, first, &alone, args.json)?;
         return Ok(ExitCode::Done);
