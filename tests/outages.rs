@@ -89,17 +89,42 @@ fn a_proxy_that_cannot_be_found_or_reached_is_the_one_that_is_named() {
     }
 }
 
-#[test]
-fn https_where_nobody_speaks_it_and_a_name_that_is_not_the_servers_are_no_matter_of_trust() {
-    let plain = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let plain_url = format!("https://localhost:{}/{{guid}}.jpg", plain.local_addr().unwrap().port());
+/// The port of a server that answers what it cannot read as servers of plain HTTP do.
+fn plain_server() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
-        for mut client in plain.incoming().flatten() {
-            // What it cannot read, a server of plain HTTP refuses in plain HTTP.
+        for mut client in listener.incoming().flatten() {
             let _ = client.read(&mut [0; 4096]);
             let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
         }
     });
+    port
+}
+
+#[test]
+fn a_proxy_with_which_tls_fails_is_the_one_that_is_named() {
+    let plain = format!("https://localhost:{}", plain_server());
+    let (other, stranger) =
+        (Origin::builder().tls(Tls::WrongHost).start(), Origin::builder().tls(Tls::UnknownCa).start());
+    for (proxy, words, way_out) in [
+        (plain, "proxy localhost: the server does not speak TLS", "--proxy"),
+        (other.url(), "proxy localhost: the certificate is not for localhost", "--proxy"),
+        (stranger.url(), "proxy localhost: the certificate's issuer is not trusted", "--ca-cert"),
+    ] {
+        for url in ["http://origin.test/{guid}.jpg", "https://origin.test/{guid}.jpg"] {
+            let env = Env::with(&guids(300));
+            let fetch = env.fetch_url(url).args(["--proxy", &proxy]).arg("--ca-cert").arg(other.ca());
+            let out = fetch.run().expect(1).complains().stderr_has(words).stderr_has(way_out);
+            assert!(!out.stderr.contains("--url"), "{}", out.report());
+            assert_eq!(env.query("SELECT DISTINCT kind, permanent FROM thumb_failure"), [["tls", "false"]]);
+        }
+    }
+}
+
+#[test]
+fn https_where_nobody_speaks_it_and_a_name_that_is_not_the_servers_are_no_matter_of_trust() {
+    let plain_url = format!("https://localhost:{}/{{guid}}.jpg", plain_server());
     let other = Origin::builder().tls(Tls::WrongHost).start();
     for (url, words) in [
         (plain_url, "look at the port in --url, and whether it should begin with http://"),

@@ -6,6 +6,7 @@ use crate::failure::{Failure, Kind};
 
 use super::dial::Unreached;
 use super::names::LookUpFailed;
+use super::proxies::ProxyRefused;
 use super::{Origin, wire};
 
 /// What helps where it is the proxy that cannot be reached.
@@ -24,12 +25,12 @@ impl Origin {
                     Failure::new(Kind::Dns, failed.to_string()).with_way_out(failed.of_proxy.then_some(SEE_PROXY))
                 }
                 (_, Some(unreached)) => self.unreached(unreached, uri),
-                _ => Failure::new(Kind::Protocol, cause.to_string()),
+                _ => match cause.downcast_ref::<ProxyRefused>() {
+                    Some(refused) => of_proxy(refused),
+                    None => Failure::new(Kind::Protocol, cause.to_string()),
+                },
             },
-            E::Io(error) => match rustls_error(&error) {
-                Some(cause) => Failure::new(Kind::Tls, tls_words(cause, host)).with_way_out(tls_way_out(cause)),
-                None => Failure::new(Kind::Connect, connect_words(&error)),
-            },
+            E::Io(error) => of_connection(&error, host),
             E::Tls(cause) => Failure::new(Kind::Tls, cause),
             E::TlsRequired => Failure::new(Kind::Tls, "the connection is not encrypted"),
             E::ConnectProxyFailed(cause) => {
@@ -75,6 +76,20 @@ impl Origin {
         let whom = wire::trace().address.map(|address| format!(": {address}")).unwrap_or_default();
         Failure::new(Kind::Timeout, format!("{words} within {} s{whom}", limit.as_secs_f64()))
     }
+}
+
+fn of_connection(error: &std::io::Error, host: &str) -> Failure {
+    match rustls_error(error) {
+        Some(cause) => Failure::new(Kind::Tls, tls_words(cause, host)).with_way_out(tls_way_out(cause)),
+        None => Failure::new(Kind::Connect, connect_words(error)),
+    }
+}
+
+fn of_proxy(ProxyRefused { host, cause }: &ProxyRefused) -> Failure {
+    let failure = of_connection(cause, host);
+    let is_trust = failure.kind == Kind::Tls && failure.way_out.is_none();
+    let message = format!("proxy {host}: {}", failure.message);
+    Failure { message, ..failure }.with_way_out((!is_trust).then_some(SEE_PROXY))
 }
 
 fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
