@@ -121,13 +121,16 @@ pub struct Failure {
     pub own: bool,
     /// It may pass although its kind does not: what was asked for is at home all the same, or whoever refused did so to all.
     pub forgiven: bool,
+    /// What helps against it, where it is not what helps against most of its kind.
+    pub way_out: Option<&'static str>,
 }
 
 impl Failure {
     /// A failure without a status.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, http_status: None, message: message.into(), retry_after: None, own: false, forgiven: false }
+        let message = message.into();
+        Self { kind, http_status: None, message, retry_after: None, own: false, forgiven: false, way_out: None }
     }
 
     /// The same with the status that the origin sent.
@@ -148,6 +151,13 @@ impl Failure {
     #[must_use]
     pub fn forgiven(mut self) -> Self {
         self.forgiven = true;
+        self
+    }
+
+    /// The same with what helps against it, where something else does than against most of its kind.
+    #[must_use]
+    pub fn with_way_out(mut self, way_out: impl Into<Option<&'static str>>) -> Self {
+        self.way_out = way_out.into();
         self
     }
 

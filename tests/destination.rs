@@ -83,16 +83,40 @@ fn a_lock_that_toller_did_not_make_is_refused_and_not_written_to() {
         put(what);
         for (command, cmd) in writers(&env, &origin) {
             let out = cmd.run().expect(1).complains().stderr_has(words).stderr_has("/.toller/lock");
+            assert!(out.stderr.contains("remove it") || out.stderr.contains("move it away"), "{}", out.report());
             assert_eq!(std::fs::read_to_string(&mine).unwrap(), "", "{what}, {command}\n{}", out.report());
         }
         if !what.starts_with("a ") {
             assert_eq!(std::fs::read_to_string(&lock).unwrap(), what);
         }
     }
-    for own in ["", "4711 some.host\n"] {
-        put(own);
-        env.fetch(&origin).run().expect(0);
+}
+
+#[test]
+fn a_lock_that_a_power_cut_has_left_empty_or_half_written_stops_nobody() {
+    let (env, origin) = (Env::with(&["a"]), Origin::builder().small().start());
+    let lock = env.write("thumbs/.toller/lock", "");
+    let block = "\0".repeat(4096);
+    for left in [
+        "",
+        "4711 some.host\n",
+        "\0",
+        "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        &block,
+        "4711",
+        "4711 so",
+        "4711 some.host\0\0",
+    ] {
+        for (command, cmd) in writers(&env, &origin) {
+            // A run that finds nothing to do has no need of the lock.
+            env.sql("UPDATE dim_image SET thumb_downloaded = false");
+            std::fs::write(&lock, left).unwrap();
+            let out = cmd.run();
+            assert_eq!(out.code, Some(0), "{command} after {left:?}: {}", out.report());
+        }
     }
+    env.fetch(&origin).run().expect(0);
+    env.assert_done(&["a"]);
 }
 
 #[test]

@@ -180,3 +180,42 @@ fn a_file_that_is_no_warehouse_is_not_touched() {
     let text = std::fs::read_to_string(env.warehouse()).unwrap();
     assert!(text.starts_with("this is somebody's letter"));
 }
+
+#[test]
+fn a_table_in_a_schema_is_made_with_its_schema() {
+    let names = ["--table", "media.assets", "--id-column", "asset_id", "--done-column", "has_thumb"];
+    let loaded = |env: &Env| env.query("SELECT asset_id, has_thumb FROM media.assets ORDER BY 1");
+    let wanted = [["a", "false"], ["b", "false"]];
+    for (file, text) in
+        [("g.txt", "a\nb\n"), ("g.csv", "asset_id,title\na,Sunset\nb,Sea\n"), ("g.json", "[\"a\",\"b\"]")]
+    {
+        // Into a warehouse that is made for it, into one that is there, and once more.
+        let (made, origin) = (Env::new(), Origin::builder().small().start());
+        made.write(file, text);
+        load(&made, file).args(names).run().expect(0);
+        assert_eq!(loaded(&made), wanted, "{file}");
+        made.fetch(&origin).args(names).run().expect(0);
+        assert_eq!(made.files().len(), 2);
+        let there = Env::with(&["mine"]);
+        there.write(file, text);
+        load(&there, file).args(names).run().expect(0);
+        load(&there, file).args(names).run().expect(0);
+        assert_eq!(loaded(&there), wanted, "{file}");
+        assert_eq!(ids(&there), ["mine"], "{file}");
+    }
+}
+
+#[test]
+fn no_list_is_blamed_for_a_table_that_cannot_be_made() {
+    let env = Env::new();
+    env.write("g.csv", "source_image_id,title\na,Sunset\n");
+    for (names, code, words) in [
+        (["--table", "information_schema.assets"], 1, "information_schema"),
+        (["--done-column", "Source_image_id"], 2, "--done-column"),
+        (["--updated-column", "thumb_downloaded"], 2, "--updated-column"),
+    ] {
+        let out = load(&env, "g.csv").args(names).run().expect(code).complains().stderr_has(words);
+        assert!(!out.stderr.contains("g.csv"), "{}", out.report());
+        assert!(!env.warehouse().exists());
+    }
+}

@@ -48,6 +48,7 @@ mod secrets;
 mod served;
 mod shipping;
 mod status;
+mod stdin;
 mod support_check;
 mod tables;
 mod trust;

@@ -41,6 +41,16 @@ fn a_dry_run_touches_nothing() {
 }
 
 #[test]
+fn a_dry_run_shows_no_more_than_would_be_fetched() {
+    let (env, origin) = (Env::with(&guids(6)), Origin::start());
+    for (limit, shown) in [("0", 0), ("1", 1), ("2", 2), ("5", 3)] {
+        let out = env.fetch(&origin).args(["-n", "--limit", limit]).run().expect(0);
+        assert!(out.stdout.contains(&format!("would fetch {limit} of 6 images")), "{}", out.report());
+        assert_eq!(out.stdout.matches(" -> ").count(), shown, "{}", out.report());
+    }
+}
+
+#[test]
 fn folders_fan_out_by_the_first_characters() {
     let (env, origin) = (Env::with(&["abcdef", "ab", "x"]), Origin::start());
     env.fetch(&origin).args(["--fanout", "2"]).run().expect(0);

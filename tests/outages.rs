@@ -1,7 +1,8 @@
 //! What concerns everybody: an origin that never works, one that goes away, one that refuses for the pace; and what only
 //! looks like it, because single images fail.
 
-use crate::support::{End, Env, Origin, Proxy, Reply, guids, steady_port};
+use crate::support::{End, Env, Origin, Proxy, Reply, Tls, guids, steady_port};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -70,6 +71,72 @@ fn a_proxy_that_wants_a_password_is_asked_five_times() {
     assert!(out.stderr.contains("proxy"), "{}", out.report());
     assert!(proxy.refused() <= 5, "{}", proxy.refused());
     assert_eq!(env.value("SELECT count(*) FROM thumb_failure WHERE permanent"), "0");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_found_or_reached_is_the_one_that_is_named() {
+    let nobody = format!("http://127.0.0.1:{}", steady_port());
+    for (url, variable) in
+        [("http://origin.test/{guid}.jpg", "HTTP_PROXY"), ("https://origin.test/{guid}.jpg", "HTTPS_PROXY")]
+    {
+        for (proxy, named) in [("http://proxy.invalid:3128", "proxy proxy.invalid: "), (&nobody, "proxy 127.0.0.1:")] {
+            let env = Env::with(&guids(300));
+            let out = env.fetch_url(url).env(variable, proxy).run().expect(1).complains();
+            let told = out.stderr.contains(named) && out.stderr.contains("--proxy") && out.stderr.contains(variable);
+            assert!(told && !out.stderr.contains("--url"), "{}", out.report());
+            assert!(env.value("SELECT DISTINCT message FROM thumb_failure").starts_with(named));
+        }
+    }
+}
+
+/// The port of a server that answers what it cannot read as servers of plain HTTP do.
+fn plain_server() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let _ = client.read(&mut [0; 4096]);
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    port
+}
+
+#[test]
+fn a_proxy_with_which_tls_fails_is_the_one_that_is_named() {
+    let plain = format!("https://localhost:{}", plain_server());
+    let (other, stranger) =
+        (Origin::builder().tls(Tls::WrongHost).start(), Origin::builder().tls(Tls::UnknownCa).start());
+    for (proxy, words, way_out) in [
+        (plain, "proxy localhost: the server does not speak TLS", "--proxy"),
+        (other.url(), "proxy localhost: the certificate is not for localhost", "--proxy"),
+        (stranger.url(), "proxy localhost: the certificate's issuer is not trusted", "--ca-cert"),
+    ] {
+        for url in ["http://origin.test/{guid}.jpg", "https://origin.test/{guid}.jpg"] {
+            let env = Env::with(&guids(300));
+            let fetch = env.fetch_url(url).args(["--proxy", &proxy]).arg("--ca-cert").arg(other.ca());
+            let out = fetch.run().expect(1).complains().stderr_has(words).stderr_has(way_out);
+            assert!(!out.stderr.contains("--url"), "{}", out.report());
+            assert_eq!(env.query("SELECT DISTINCT kind, permanent FROM thumb_failure"), [["tls", "false"]]);
+        }
+    }
+}
+
+#[test]
+fn https_where_nobody_speaks_it_and_a_name_that_is_not_the_servers_are_no_matter_of_trust() {
+    let plain_url = format!("https://localhost:{}/{{guid}}.jpg", plain_server());
+    let other = Origin::builder().tls(Tls::WrongHost).start();
+    for (url, words) in [
+        (plain_url, "look at the port in --url, and whether it should begin with http://"),
+        (other.template(), "look at the host in --url"),
+    ] {
+        let env = Env::with(&guids(300));
+        let out = env.fetch_url(&url).arg("--ca-cert").arg(other.ca()).run().expect(1).complains().stderr_has(words);
+        assert!(!out.stderr.contains("SSL_CERT_FILE"), "{}", out.report());
+    }
+    let stranger = Origin::builder().tls(Tls::UnknownCa).start();
+    let out = Env::with(&guids(300)).fetch(&stranger).run().expect(1).complains();
+    assert!(out.stderr.contains("see --ca-cert and SSL_CERT_FILE"), "{}", out.report());
 }
 
 #[test]

@@ -161,6 +161,19 @@ fn every_name_may_be_another_one() {
 }
 
 #[test]
+fn tollers_own_tables_are_made_with_the_schemas_that_they_were_given() {
+    let guids = guids(3);
+    let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
+    origin.on(&guids[2], [Reply::status(404)]);
+    let names = ["--manifest-table", "ops.runs", "--failure-table", "bad news.all", "--file-table", "ops.home"];
+    env.toller(["status", "--warehouse"]).arg(env.warehouse()).args(names).run().expect(0);
+    env.fetch(&origin).args(names).run().expect(4);
+    assert_eq!(env.value("SELECT status FROM ops.runs"), "complete");
+    assert_eq!(env.value("SELECT kind FROM \"bad news\".\"all\""), "not_found");
+    assert_eq!(env.value("SELECT count(*) FROM ops.home"), "2");
+}
+
+#[test]
 fn another_programs_run_manifest_is_left_alone() {
     let guids = guids(3);
     let (env, origin) = (Env::with(&guids), Origin::start());

@@ -72,7 +72,7 @@ pub fn fetch(args: FetchArgs, typed: &Typed) -> Result<ExitCode> {
         let cause = "it does not go with --no-file-table, which keeps nothing to compare with";
         return Err(Error::usage("--refresh", cause));
     }
-    let config = FetchConfig::new(args.origin, args.url_column, typed, Duration::from_secs(10))?;
+    let config = FetchConfig::new(args.origin, args.url_column, None, typed, Duration::from_secs(10))?;
     if config.urls == UrlSource::None {
         return Err(Error::usage("--url", "it is required, unless --url-column is given")
             .with_way_out("such as: --url 'https://cdn.example.com/thumbs/{guid}.jpg'"));
@@ -95,7 +95,8 @@ pub fn fetch(args: FetchArgs, typed: &Typed) -> Result<ExitCode> {
     let pending = look.pending();
     let expected = pending.min(config.limit.unwrap_or(u64::MAX));
     if config.dry_run {
-        let (first, alone) = (look.first(&selection, 3)?, look.left_alone(&selection)?);
+        let shown = usize::try_from(expected).map_or(3, |expected| expected.min(3));
+        let (first, alone) = (look.first(&selection, shown)?, look.left_alone(&selection)?);
         drop(look);
         print_plan(&config, pending, expected, first, &alone, args.json)?;
         return Ok(ExitCode::Done);

@@ -9,7 +9,7 @@ use crate::terminal::{LoadSummary, print_locked, print_notice, show};
 use crate::warehouse::{self, HasHeader, Source};
 
 use super::making::Making;
-use super::options::{WarehouseArgs, WarehouseConfig};
+use super::options::{WarehouseArgs, WarehouseConfig, one_stdin};
 
 /// What `-h` begins with.
 pub const EXAMPLES: &str = "\
@@ -62,6 +62,7 @@ impl From<HeaderArg> for HasHeader {
 /// A list or the warehouse cannot be used; then nothing is added.
 pub fn load(args: LoadArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
+    one_stdin(None, args.sources.iter().map(|source| ("GUIDS", source)))?;
     let sources: Vec<_> = args.sources.into_iter().map(Source::new).collect();
     let header = args.has_header.into();
     warehouse::may_be_warehouse(&place.file)?;

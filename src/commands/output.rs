@@ -98,6 +98,8 @@ pub(super) fn must_be_another(option: &str, path: &Path, others: &[(&str, &Path)
     let same =
         |other: &Path| path == other || there.is_some() && (there == identity(other) || there == identity(&log(other)));
     match others.iter().find(|(_, other)| same(other)) {
+        // What is read there is stdin.
+        Some(_) if path == Path::new("-") => Ok(()),
         Some((what, _)) => Err(Error::usage(option, format!("{} is {what}", path.display()))),
         None => Ok(()),
     }

@@ -38,7 +38,7 @@ pub struct PipeArgs {
 /// # Errors
 /// Whatever kept it from its end.
 pub fn pipe(args: PipeArgs, typed: &Typed) -> Result<ExitCode> {
-    let config = FetchConfig::new(args.origin, None, typed, PRINT_AFTER)?;
+    let config = FetchConfig::new(args.origin, None, Some("the list of GUIDs"), typed, PRINT_AFTER)?;
     if config.dry_run {
         let count = StreamLedger::count()?.min(config.limit.unwrap_or(u64::MAX));
         print(&format!("would fetch {} images\n", grouped(count)))?;

@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::failure::{Failure, Kind};
 
 pub use proxies::{Proxies, ProxyUrl};
-pub use roots::{Identity, Roots};
+pub use roots::{Identity, Pem, Roots};
 pub use said::Said;
 pub use url::parse_url;
 

@@ -24,11 +24,16 @@ const ADDRESSES_LAST: Duration = Duration::from_mins(1);
 
 /// A name that could not be turned into addresses.
 #[derive(Debug)]
-pub struct LookUpFailed(pub String);
+pub struct LookUpFailed {
+    /// It is a proxy's, and not in any URL of an image.
+    pub of_proxy: bool,
+    host: String,
+    cause: String,
+}
 
 impl fmt::Display for LookUpFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}{}: {}", if self.of_proxy { "proxy " } else { "" }, self.host, self.cause)
     }
 }
 
@@ -40,9 +45,11 @@ pub struct Names(pub Arc<Shared>);
 
 impl Resolver for Names {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        let (host, port) = match self.0.routes.relay(uri) {
-            Some(proxy) => (proxy.host(), proxy.port()),
-            None => place(uri),
+        let relay = self.0.routes.relay(uri);
+        let (host, port) = relay.map_or_else(|| place(uri), |proxy| (proxy.host(), proxy.port()));
+        let not_found = |cause: &str| {
+            let of_proxy = relay.is_some() || self.0.routes.is_proxy(uri);
+            Error::Other(Box::new(LookUpFailed { of_proxy, host: host.to_owned(), cause: cause.to_owned() }))
         };
         let mut addresses = self.empty();
         let mut take = |list: &[SocketAddr]| {
@@ -58,9 +65,10 @@ impl Resolver for Names {
             take(list);
         } else {
             drop(names);
-            take(&self.look_up(host, port, timeout)?);
+            let found = self.look_up(host, port, timeout)?;
+            take(&found.map_err(|cause| not_found(without_its_beginning(&cause.to_string())))?);
         }
-        if addresses.is_empty() { Err(not_found(host, "no address")) } else { Ok(addresses) }
+        if addresses.is_empty() { Err(not_found("no address")) } else { Ok(addresses) }
     }
 }
 
@@ -91,23 +99,23 @@ impl Names {
         }
     }
 
-    fn look_up(&self, host: &str, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, Error> {
+    fn look_up(&self, host: &str, port: u16, timeout: NextTimeout) -> Result<io::Result<Vec<SocketAddr>>, Error> {
         // An address needs no look-up; IPv6 ones stand in brackets in a URL.
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
+            return Ok(Ok(vec![SocketAddr::new(address, port)]));
         }
         keep_look_ups_inside_libc();
         let name = host.to_owned();
         let found = self.wait_for(timeout, move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter))?;
-        let list = found.map_err(|error| not_found(host, &error.to_string()))?;
-        locked(&self.0.names).insert(host.to_owned(), (list.clone(), Instant::now() + ADDRESSES_LAST));
-        Ok(list)
+        if let Ok(list) = &found {
+            locked(&self.0.names).insert(host.to_owned(), (list.clone(), Instant::now() + ADDRESSES_LAST));
+        }
+        Ok(found)
     }
 }
 
-fn not_found(host: &str, cause: &str) -> Error {
-    let cause = cause.strip_prefix("failed to lookup address information: ").unwrap_or(cause);
-    Error::Other(Box::new(LookUpFailed(format!("{host}: {cause}"))))
+fn without_its_beginning(cause: &str) -> &str {
+    cause.strip_prefix("failed to lookup address information: ").unwrap_or(cause)
 }
 
 /// A static glibc still loads the host's NSS modules, and dies in them on hosts whose `nsswitch.conf` names

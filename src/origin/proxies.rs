@@ -4,6 +4,8 @@
 //! CONNECT, and `NO_PROXY` names hosts, domains, networks and ports to which one goes straight. ureq would open a
 //! tunnel for `http` too, which tinyproxy and Squid refuse by default.
 
+use std::fmt;
+use std::io;
 use std::net::IpAddr;
 
 use ureq::Proxy;
@@ -112,6 +114,23 @@ fn proxy(said: &ProxyUrl) -> Result<Proxy> {
         _ => Ok(parsed),
     }
 }
+
+/// A handshake that failed with a proxy, and not with the server of an image.
+#[derive(Debug)]
+pub struct ProxyRefused {
+    /// The proxy's name.
+    pub host: String,
+    /// What was wrong.
+    pub cause: io::Error,
+}
+
+impl fmt::Display for ProxyRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "proxy {}: {}", self.host, self.cause)
+    }
+}
+
+impl std::error::Error for ProxyRefused {}
 
 /// One entry of `NO_PROXY`.
 #[derive(Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
+use super::proxies::ProxyRefused;
 use super::roots::CertifiedKey;
 use super::trust::Trust;
 use super::wire::{Deadline, Shared, Wire};
@@ -99,10 +100,15 @@ impl<T: Transport> Connector<Either<T, Wire>> for Tls {
             buffers: LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size()),
         };
         let deadline = Deadline::new(details.timeout);
-        while secure.step(0, &deadline)? != Step::Open {
-            secure.receive(&deadline)?;
+        let routes = &self.shared.routes;
+        let with_proxy = routes.is_proxy(details.uri) || routes.relay(details.uri).is_some();
+        match secure.shake_hands(&deadline) {
+            Ok(()) => Ok(Some(Either::B(secure))),
+            Err(Error::Io(cause)) if with_proxy => {
+                Err(Error::Other(Box::new(ProxyRefused { host: host.to_owned(), cause })))
+            }
+            Err(error) => Err(error),
         }
-        Ok(Some(Either::B(secure)))
     }
 }
 
@@ -208,6 +214,13 @@ impl<T: Transport> Secure<T> {
                 return Ok(step);
             }
         }
+    }
+
+    fn shake_hands(&mut self, deadline: &Deadline) -> Result<(), Error> {
+        while self.step(0, deadline)? != Step::Open {
+            self.receive(deadline)?;
+        }
+        Ok(())
     }
 
     /// Tells the server what is wrong with it, if it still listens, and gives the error.

@@ -5,9 +5,12 @@ use ureq::http::Uri;
 use crate::failure::{Failure, Kind};
 
 use super::dial::Unreached;
-use super::heard::SpeaksHttp2;
 use super::names::LookUpFailed;
+use super::proxies::ProxyRefused;
 use super::{Origin, wire};
+
+/// What helps where it is the proxy that cannot be reached.
+const SEE_PROXY: &str = "see --proxy, and HTTPS_PROXY, HTTP_PROXY and ALL_PROXY in the environment";
 
 impl Origin {
     /// What an error before or inside the response head means.
@@ -17,16 +20,17 @@ impl Origin {
         match error {
             E::Timeout(at) => self.timed_out(at),
             E::HostNotFound => Failure::new(Kind::Dns, format!("{host}: no address")),
-            E::Other(cause) if cause.is::<LookUpFailed>() => Failure::new(Kind::Dns, cause.to_string()),
-            E::Other(cause) if cause.is::<SpeaksHttp2>() => Failure::new(Kind::Protocol, cause.to_string()),
-            E::Other(cause) => match cause.downcast_ref::<Unreached>() {
-                Some(unreached) => self.unreached(unreached, uri),
-                None => Failure::new(Kind::Protocol, cause.to_string()),
+            E::Other(cause) => match (cause.downcast_ref::<LookUpFailed>(), cause.downcast_ref::<Unreached>()) {
+                (Some(failed), _) => {
+                    Failure::new(Kind::Dns, failed.to_string()).with_way_out(failed.of_proxy.then_some(SEE_PROXY))
+                }
+                (_, Some(unreached)) => self.unreached(unreached, uri),
+                _ => match cause.downcast_ref::<ProxyRefused>() {
+                    Some(refused) => of_proxy(refused),
+                    None => Failure::new(Kind::Protocol, cause.to_string()),
+                },
             },
-            E::Io(error) => match rustls_error(&error) {
-                Some(cause) => Failure::new(Kind::Tls, tls_words(cause, host)),
-                None => Failure::new(Kind::Connect, connect_words(&error)),
-            },
+            E::Io(error) => of_connection(&error, host),
             E::Tls(cause) => Failure::new(Kind::Tls, cause),
             E::TlsRequired => Failure::new(Kind::Tls, "the connection is not encrypted"),
             E::ConnectProxyFailed(cause) => {
@@ -53,12 +57,14 @@ impl Origin {
 
     fn unreached(&self, unreached: &Unreached, uri: &Uri) -> Failure {
         let routes = &self.shared.routes;
-        let proxy = if routes.relay(uri).or(routes.tunnel(uri)).is_some() { "proxy " } else { "" };
+        let proxied = routes.relay(uri).or(routes.tunnel(uri)).is_some();
+        let proxy = if proxied { "proxy " } else { "" };
         if unreached.silent {
             let limit = self.connect_timeout.as_secs_f64();
             Failure::new(Kind::Timeout, format!("not connected within {limit} s: {proxy}{}", unreached.words))
         } else {
-            Failure::new(Kind::Connect, format!("{proxy}{}", unreached.words))
+            let words = format!("{proxy}{}", unreached.words);
+            Failure::new(Kind::Connect, words).with_way_out(proxied.then_some(SEE_PROXY))
         }
     }
 
@@ -70,6 +76,20 @@ impl Origin {
         let whom = wire::trace().address.map(|address| format!(": {address}")).unwrap_or_default();
         Failure::new(Kind::Timeout, format!("{words} within {} s{whom}", limit.as_secs_f64()))
     }
+}
+
+fn of_connection(error: &std::io::Error, host: &str) -> Failure {
+    match rustls_error(error) {
+        Some(cause) => Failure::new(Kind::Tls, tls_words(cause, host)).with_way_out(tls_way_out(cause)),
+        None => Failure::new(Kind::Connect, connect_words(error)),
+    }
+}
+
+fn of_proxy(ProxyRefused { host, cause }: &ProxyRefused) -> Failure {
+    let failure = of_connection(cause, host);
+    let is_trust = failure.kind == Kind::Tls && failure.way_out.is_none();
+    let message = format!("proxy {host}: {}", failure.message);
+    Failure { message, ..failure }.with_way_out((!is_trust).then_some(SEE_PROXY))
 }
 
 fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
@@ -98,6 +118,32 @@ pub fn tls_words(error: &rustls::Error, host: &str) -> String {
         E::General(words) => words.clone(),
         other => format!("TLS failed: {}", spaced(&format!("{other:?}"))),
     }
+}
+
+/// What helps against it, where that is not to trust one more authority.
+fn tls_way_out(error: &rustls::Error) -> Option<&'static str> {
+    use rustls::{AlertDescription as A, CertificateError as C, Error as E};
+    Some(match error {
+        E::InvalidMessage(_) | E::PeerSentOversizedRecord => {
+            "look at the port in --url, and whether it should begin with http://"
+        }
+        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => "look at the host in --url",
+        E::InvalidCertificate(
+            C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. },
+        ) => "look at this machine's clock; if it is right, whoever runs the origin has to renew the certificate",
+        E::AlertReceived(
+            A::CertificateRequired
+            | A::BadCertificate
+            | A::UnsupportedCertificate
+            | A::CertificateRevoked
+            | A::CertificateExpired
+            | A::CertificateUnknown
+            | A::UnknownCA
+            | A::AccessDenied,
+        ) => "see --cert and --key",
+        E::InvalidCertificate(_) => return None,
+        _ => "look at the host and the port in --url",
+    })
 }
 
 fn certificate_words(cause: &rustls::CertificateError, host: &str) -> String {

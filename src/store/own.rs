@@ -27,8 +27,8 @@ pub(super) const PROBE: &str = "probe-";
 const SWEEP_TAKES: Duration = Duration::from_secs(3);
 /// How long anybody waits for those who only look whether the lock is free, which takes them no time.
 const LOOK_TAKES: Duration = Duration::from_millis(200);
-/// A lock file that is longer is not toller's: a pid, and the name of a host.
-const LONGEST_HOLDER: u64 = 512;
+/// A lock file that is longer is not toller's: a pid and the name of a host, or a block that a power cut has left empty.
+const LONGEST_HOLDER: u64 = 4096;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -70,7 +70,7 @@ impl OwnFolder {
     pub(super) fn lock(&self, share: Share) -> Result<(Option<File>, Option<String>)> {
         let path = self.path.join(LOCK);
         let fault = |cause: &io::Error| fault(&path, cause);
-        let mut file = self.open_lock().map_err(|cause| fault(&cause))?;
+        let mut file = self.open_lock()?;
         let started = Instant::now();
         loop {
             let patience = match file.try_lock() {
@@ -118,17 +118,22 @@ impl OwnFolder {
         if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) { Err(self.busy(&mut file)) } else { Ok(()) }
     }
 
-    /// A file that toller made: a regular one, and empty or with a holder in it.
-    fn open_lock(&self) -> io::Result<File> {
+    /// A file that toller made: a regular one, with a holder in it or what is left of one.
+    fn open_lock(&self) -> Result<File> {
+        let path = self.path.join(LOCK);
+        let fault = |cause: io::Error| fault(&path, &cause);
+        let strange = |cause: &str| {
+            fault(io::Error::other(cause)).with_way_out("move it away if no program needs it, or give another --dest")
+        };
         // Without NONBLOCK a named pipe would keep us.
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let opened = sys::openat(&self.folder, LOCK, flags, Mode::from_raw_mode(0o666));
-        let mut file = File::from(opened.map_err(|cause| explain(&self.folder, LOCK, cause))?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
+        let mut file = File::from(opened.map_err(|cause| fault(explain(&self.folder, LOCK, cause)))?);
+        if !file.metadata().map_err(fault)?.is_file() {
+            return Err(strange("it is no regular file"));
         }
-        if holder(&mut file)?.is_none() {
-            return Err(io::Error::other("toller did not write it: its content is no process and host"));
+        if holder(&mut file).map_err(fault)?.is_none() {
+            return Err(strange("toller did not write it: its content is no process and host"));
         }
         Ok(file)
     }
@@ -245,20 +250,23 @@ fn make_folder(parent: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     sys::openat(&parent, name, FOLDER, Mode::empty()).map_err(|cause| explain(parent, name, cause))
 }
 
-/// What a lock file says: nothing, or a pid and a host. `None` when that is not its form.
+/// What a lock file says: a pid and a host, or what a power cut has left of them, whose end may be missing or be NULs.
+/// `None` when toller did not write it.
 fn holder(file: &mut File) -> io::Result<Option<String>> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     file.rewind()?;
-    if file.take(LONGEST_HOLDER).read_to_string(&mut text).is_err() {
-        return Ok(None);
-    }
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let is_pid = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
-    Ok(match words[..] {
-        [] if text.is_empty() => Some(text),
-        [pid, host] if is_pid(pid) && text.lines().count() == 1 => Some(format!("{pid} {host}")),
-        _ => None,
-    })
+    file.take(LONGEST_HOLDER + 1).read_to_end(&mut bytes)?;
+    Ok(said(&bytes).filter(|_| bytes.len() as u64 <= LONGEST_HOLDER))
+}
+
+fn said(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_end_matches('\0');
+    let (line, is_whole) = text.strip_suffix('\n').map_or((text, false), |line| (line, true));
+    let (pid, host) = line.split_once(' ').map_or((line, None), |(pid, host)| (pid, Some(host)));
+    let is_pid = !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = host.map_or(!is_whole, |host| !host.contains(|c: char| c.is_whitespace() || c.is_control()));
+    (text.is_empty() || (is_pid && is_host)).then(|| line.to_owned())
 }
 
 /// The form of a run's id: `20251124T080143-0123abcd`.
@@ -310,6 +318,23 @@ fn remove_run(base: &OwnedFd, run: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_file_is_tollers_however_little_of_it_a_power_cut_has_left() {
+        let whole = format!("{} {}\n", std::process::id(), host());
+        assert_eq!(said(whole.as_bytes()).as_deref(), Some(whole.trim_end()));
+        for left in 0..=whole.len() {
+            for nuls in [0, 1, whole.len() - left, 4096 - left] {
+                let bytes = [&whole.as_bytes()[..left], &vec![0; nuls]].concat();
+                assert!(said(&bytes).is_some(), "{left} bytes and {nuls} NULs");
+            }
+        }
+        for other in
+            ["\n", " ", " h\n", "12\n", "12 h\n\n", "12 h\nx", "12 a b\n", "x", "1x h\n", "\0x", "12\0 h\n", "\u{fe}"]
+        {
+            assert_eq!(said(other.as_bytes()), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn a_run_is_known_by_its_name() {

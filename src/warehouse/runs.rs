@@ -150,7 +150,7 @@ impl Window<'_> {
         let there = self.columns(&runs.name)?;
         if there.is_empty() {
             let columns = COLUMNS.map(|(name, declared)| format!("{name} {}", kind(declared))).join(", ");
-            return Ok(format!("CREATE TABLE {table} ({columns});"));
+            return Ok(format!("{}CREATE TABLE {table} ({columns});", self.schema_ddl(&runs.name)));
         }
         let lacking = COLUMNS[ALWAYS..].iter().filter(|(name, _)| type_of(&there, name).is_none());
         Ok(lacking

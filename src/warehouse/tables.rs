@@ -229,6 +229,12 @@ impl Window<'_> {
         Some(self.fault(cause).with_way_out(format!("name another with {option}")))
     }
 
+    /// What makes the schema of a table that is not there; nothing where the user named none.
+    pub(super) fn schema_ddl(&self, name: &Name) -> String {
+        let make = |schema| format!("CREATE SCHEMA IF NOT EXISTS {}.{};", quote(self.catalogue), quote(schema));
+        name.schema.as_deref().map_or(String::new(), make)
+    }
+
     /// What makes a table; nothing where it is there.
     pub(super) fn ddl(&self, own: &OwnTable<'_>, shape: &Shape) -> Result<String> {
         if !self.columns(own.name)?.is_empty() {
@@ -236,7 +242,8 @@ impl Window<'_> {
         }
         let column = |(name, kind): &(&str, &str)| format!("{name} {}", kind.replace("{id_type}", &shape.id_type));
         let columns: Vec<_> = own.columns.iter().map(column).collect();
-        Ok(format!("CREATE TABLE {} ({});", self.quoted(own.name), columns.join(", ")))
+        let schema = self.schema_ddl(own.name);
+        Ok(format!("{schema}CREATE TABLE {} ({});", self.quoted(own.name), columns.join(", ")))
     }
 
     /// Which of these columns a table lacks; one that is not there lacks none.

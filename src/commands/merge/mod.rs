@@ -24,7 +24,7 @@ use crate::tally::Tally;
 use crate::terminal::{self, MergeReport};
 use crate::warehouse::{Effort, Merged, RunsTable, Shape, Staged, Warehouse};
 
-use super::options::{ExpectArg, LayoutArgs, WarehouseArgs, WarehouseConfig, expect_like, layout_like};
+use super::options::{ExpectArg, LayoutArgs, WarehouseArgs, WarehouseConfig, expect_like, layout_like, one_stdin};
 use source::{Line, Source};
 
 /// How many outcomes are applied in one window: many, because each window goes through the whole table.
@@ -74,6 +74,7 @@ pub struct MergeArgs {
 /// Outcomes or the warehouse cannot be used; what was applied before is recorded.
 pub fn merge(args: MergeArgs) -> Result<ExitCode> {
     let place = WarehouseConfig::new(args.warehouse)?;
+    one_stdin(None, args.sources.iter().map(|source| ("OUTCOMES", source)))?;
     let books = Warehouse::new(place.file, place.tables, Effort::Alone)?.telling(terminal::print_locked);
     books.take_memory(MEMORY)?;
     let proof = Proof::new(args.layout, args.expect, &books, place.lock_wait)?;

@@ -3,6 +3,7 @@
 //! Every default and every check of a value is here, and so is every look at the environment; nothing below reads
 //! either again.
 
+mod files;
 mod origin;
 mod urls;
 mod values;
@@ -20,6 +21,7 @@ use crate::run::Expect;
 use crate::store::Layout;
 use crate::warehouse::{Name, RunRow, Tables};
 
+pub use files::one_stdin;
 pub use origin::{FetchConfig, OriginArgs, ProgressArg, Typed, style};
 use urls::extension;
 pub use values::{age, interval};
@@ -106,6 +108,11 @@ impl WarehouseConfig {
         let own = [&tables.table, &tables.manifest, &tables.failure, &tables.file];
         if BTreeSet::from(own.map(|name| name.canonical().to_lowercase())).len() < own.len() {
             let options = "--table, --manifest-table, --failure-table and --file-table";
+            return Err(Error::usage(options, "two of them have one name"));
+        }
+        let columns = [&tables.id, &tables.done, &tables.updated];
+        if BTreeSet::from(columns.map(|name| name.to_lowercase())).len() < columns.len() {
+            let options = "--id-column, --done-column and --updated-column";
             return Err(Error::usage(options, "two of them have one name"));
         }
         let lock_wait = time_or_none("--lock-wait", &args.lock_wait)?;

@@ -1,7 +1,7 @@
 //! Where to get images from, how, and where to put them: what `fetch` and `pipe` are told alike.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -9,13 +9,14 @@ use clap::{Args, ValueEnum};
 use crate::error::{Error, Result};
 use crate::facts::Sha256;
 use crate::guid::UrlTemplate;
-use crate::origin::{self, Identity, Proxies, ProxyUrl, Roots};
+use crate::origin::{self, Proxies, ProxyUrl};
 use crate::run::{self, Expect};
 use crate::store::Layout;
 use crate::terminal::Style;
 use crate::warehouse::UrlSource;
 
 use super::super::output::must_be_another;
+use super::files::{headers, identity, one_stdin, roots};
 use super::urls::{extension, extension_of, sample, urls};
 use super::values::{between, bytes, time, whole};
 use super::{ExpectArg, expect, layout};
@@ -208,12 +209,22 @@ pub struct FetchConfig {
 }
 
 impl FetchConfig {
-    /// Takes the arguments; `url_column` is `fetch`'s alone.
+    /// Takes the arguments; `url_column` is `fetch`'s alone, and `stdin` what `pipe` reads there.
     ///
     /// # Errors
     /// The first value that is wrong, absurd, or does not go with another.
-    pub fn new(args: OriginArgs, url_column: Option<String>, typed: &Typed, batch_time: Duration) -> Result<Self> {
+    pub fn new(
+        args: OriginArgs,
+        url_column: Option<String>,
+        stdin: Option<&str>,
+        typed: &Typed,
+        batch_time: Duration,
+    ) -> Result<Self> {
         failed_list_must_be_another(&args)?;
+        let files = args.header_file.iter().map(|file| ("--header-file", file));
+        let files = files.chain(args.ca_cert.iter().map(|file| ("--ca-cert", file)));
+        let files = files.chain(args.cert.iter().map(|file| ("--cert", file)));
+        one_stdin(stdin, files.chain(args.key.iter().map(|file| ("--key", file))))?;
         let mut warnings = Vec::new();
         let urls = urls(args.url, url_column, typed, &mut warnings)?;
         let template = if let UrlSource::Template(template) = &urls { Some(template.clone()) } else { None };
@@ -239,12 +250,10 @@ impl FetchConfig {
                 headers,
                 headers_to: template.as_ref().and_then(sample),
                 user_agent: user_agent(args.user_agent)?,
-                roots: Roots {
-                    spare: template.as_ref().is_some_and(|template| template.as_str().starts_with("http:")),
-                    ca_cert: args.ca_cert,
-                    file: path_from("SSL_CERT_FILE"),
-                    dir: path_from("SSL_CERT_DIR"),
-                },
+                roots: roots(
+                    args.ca_cert,
+                    template.as_ref().is_some_and(|template| template.as_str().starts_with("http:")),
+                )?,
                 identity: identity(args.cert, args.key)?,
                 proxies: proxies(args.proxy),
             },
@@ -327,45 +336,12 @@ fn max_same(given: Option<f64>, digest: DigestArg) -> Result<f64> {
     }
 }
 
-fn identity(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<Identity>> {
-    match (cert, key) {
-        (Some(cert), key) => Ok(Some(Identity { cert, key })),
-        (None, Some(_)) => Err(Error::usage("--key", "it does not go without --cert")),
-        (None, None) => Ok(None),
-    }
-}
-
 fn user_agent(text: String) -> Result<String> {
     if text.chars().all(|c| matches!(c, ' '..='~')) {
         Ok(text)
     } else {
         Err(Error::usage("--user-agent", "it must be printable ASCII"))
     }
-}
-
-fn header(line: &str) -> Option<(String, String)> {
-    let (name, value) = line.split_once(':')?;
-    Some((name.trim().to_owned(), value.trim().to_owned())).filter(|(name, _)| !name.is_empty())
-}
-
-fn headers(lines: &[String], files: &[PathBuf]) -> Result<Vec<(String, String)>> {
-    let typed = |line: &String| header(line).ok_or_else(|| Error::usage("--header", "it must be 'Name: value'"));
-    let mut headers = lines.iter().map(typed).collect::<Result<Vec<_>>>()?;
-    for file in files {
-        headers.extend(header_file(file)?);
-    }
-    Ok(headers)
-}
-
-fn header_file(file: &Path) -> Result<Vec<(String, String)>> {
-    let error = |cause: String| Error::new("header file", file.display(), cause);
-    let text = std::fs::read_to_string(file).map_err(|cause| error(cause.to_string()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
-    lines
-        .map(|(number, line)| {
-            header(line).ok_or_else(|| error(format!("line {}: it must be 'Name: value'", number + 1)))
-        })
-        .collect()
 }
 
 fn proxies(flag: Option<String>) -> Proxies {
@@ -381,10 +357,6 @@ fn proxies(flag: Option<String>) -> Proxies {
         http: choose(from(["http_proxy", "HTTP_PROXY"])),
         exempt: from(["no_proxy", "NO_PROXY"]).map(|said| said.url),
     }
-}
-
-fn path_from(variable: &str) -> Option<PathBuf> {
-    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// How progress is to be shown here.

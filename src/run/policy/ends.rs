@@ -20,7 +20,7 @@ pub(in crate::run) fn hopeless(url: &str, failure: &Failure) -> Ending {
         _ => ("protocol", "look at the scheme and the port in --url"),
     };
     let cause = format!("{ROW} {name} failures in a row and no success: {}", failure.message);
-    let error = Error::new("fetch", place_of(url), cause).with_way_out(way_out);
+    let error = Error::new("fetch", place_of(url), cause).with_way_out(failure.way_out.unwrap_or(way_out));
     Ending::Broken { error, forgive_since: Some(SystemTime::UNIX_EPOCH) }
 }
 

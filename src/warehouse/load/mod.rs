@@ -199,6 +199,10 @@ pub fn load(
     // Nobody knows a file that is being made, and what is left of it when it fails goes.
     let transaction = |word: &str| if made { Ok(()) } else { window.run(word) };
     transaction("BEGIN")?;
+    if !exists {
+        // By itself, so that no list is blamed for it.
+        window.run(&window.schema_ddl(&tables.table))?;
+    }
     for source in sources {
         window.add(source, header, exists, &mut report)?;
         exists = true;
@@ -261,7 +265,7 @@ impl Window<'_> {
             if source.format != Format::Parquet {
                 self.type_columns(incoming).map_err(|cause| fault(&cause))?;
             }
-            self.connection.execute_batch(&self.table_ddl(&incoming.columns)).map_err(|cause| fault(&cause))?;
+            self.run(&self.table_ddl(&incoming.columns))?;
         }
         self.put_fitting(source, incoming, ids)
     }
