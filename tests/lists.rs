@@ -244,6 +244,7 @@ fn a_table_of_other_types_is_filled_by_casts_or_not_at_all() {
     for (list, words) in [
         ("source_image_id,w\n9,1\nabc,2\n", "source_image_id: abc does not fit into BIGINT"),
         ("source_image_id,w\n1.5,1\n", "1.5 does not fit"),
+        ("source_image_id,w\n9007199254740993.5,1\n", "9007199254740993.5 does not fit"),
         ("source_image_id,w\n9,2.75\n", "w: 2.75 does not fit into INTEGER"),
     ] {
         env.write("bad.csv", list);

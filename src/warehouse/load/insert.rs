@@ -101,14 +101,18 @@ impl Window<'_> {
             if own == kind || kind == "VARCHAR" {
                 continue;
             }
-            let number = kind.contains("INT") || kind.starts_with("DECIMAL");
+            // A cast to a number of fewer places rounds without a word.
+            let rounds = |as_it_is: &str| {
+                let cast = format!("TRY_CAST(TRY_CAST(c{n} AS {kind}) AS {as_it_is})");
+                format!("TRY_CAST(c{n} AS {as_it_is}) IS DISTINCT FROM {cast}")
+            };
+            let whole = kind.ends_with("INT") || kind == "INTEGER";
             let changed = match n {
                 // `007` is another value than 7, but the same key.
-                1.. if kind.ends_with("INT") || kind == "INTEGER" => changes(n, kind),
-                // A cast to a number of fewer places rounds without a word.
-                _ if number => {
-                    format!("TRY_CAST(c{n} AS DOUBLE) IS DISTINCT FROM TRY_CAST(TRY_CAST(c{n} AS {kind}) AS DOUBLE)")
-                }
+                1.. if whole => changes(n, kind),
+                // A double has too few places to show it.
+                _ if whole => rounds("DECIMAL(38, 10)"),
+                _ if kind.starts_with("DECIMAL") => rounds("DOUBLE"),
                 _ => "false".into(),
             };
             let sql = format!(
