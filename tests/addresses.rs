@@ -4,7 +4,6 @@ use crate::support::env::skipped;
 use crate::support::{Cmd, Env, Origin, guids, steady_port};
 use rustix::net::{AddressFamily, SocketType, bind, ipproto, listen, socket};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// A root in which `localhost` has an IPv6 address before the IPv4 one, with the program in it; none where there can be
@@ -19,10 +18,7 @@ fn root(env: &Env, origin: &Origin) -> Option<std::path::PathBuf> {
     env.write("root/etc/hosts", "::1 localhost\n127.0.0.1 localhost\n");
     // Without it, libc takes the first line alone.
     env.write("root/etc/host.conf", "multi on\n");
-    // By another program: what this one has open to write while it starts others cannot be run.
-    let copied = std::process::Command::new("cp").arg(crate::support::binary()).arg(root.join("toller")).status();
-    assert!(copied.unwrap().success());
-    std::fs::set_permissions(root.join("toller"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    env.copy_of_toller(&root.join("toller"));
     std::fs::copy(origin.ca(), root.join("ca.pem")).unwrap();
     Some(root)
 }

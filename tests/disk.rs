@@ -184,7 +184,7 @@ fn a_destination_that_is_another_users_is_an_error() {
     }
     // The program and the authority's certificate, where nobody can read them.
     let program = env.path("toller");
-    std::fs::copy(crate::support::binary(), &program).unwrap();
+    env.copy_of_toller(&program);
     let ca = env.write("ca.pem", std::fs::read(origin.ca()).unwrap());
     let fetch = || {
         let fetch = env.program("setpriv").args(nobody).arg(&program).args(["fetch", "--url", &origin.template()]);

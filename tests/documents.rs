@@ -5,7 +5,7 @@ use crate::shipping::{options, repository, text};
 use crate::support::env::skipped;
 use crate::support::{Env, Origin, Reply, binary, duckdbs, guids};
 use std::collections::BTreeSet;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// What of the documents is run elsewhere: by what it is known, which file runs it, and what stands there.
@@ -88,8 +88,7 @@ c.executemany(\"INSERT INTO media.assets VALUES (?, 'a title', NULL)\", [[guid] 
 file, sql = [word for word in sys.argv[1:] if not word.startswith('-')]
 print(*('|'.join(map(str, row)) for row in duckdb.connect(file).execute(sql).fetchall()), sep='\\n')";
     env.write("cli.py", cli);
-    let duckdb = env.write("bin/duckdb", format!("#!/bin/sh\nexec {} cli.py \"$@\"\n", python.python));
-    std::fs::set_permissions(duckdb, PermissionsExt::from_mode(0o755)).unwrap();
+    env.script("bin/duckdb", format!("#!/bin/sh\nexec {} cli.py \"$@\"\n", python.python));
     symlink(binary(), env.path("bin/toller")).unwrap();
     symlink(repository("scripts"), env.path("scripts")).unwrap();
     origin.on(&guids[0], [Reply::status(404)]);

@@ -4,7 +4,6 @@
 use crate::support::env::skipped;
 use crate::support::{Cmd, Env, Origin, Reply, python};
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 fn repository(name: &str) -> PathBuf {
@@ -13,8 +12,7 @@ fn repository(name: &str) -> PathBuf {
 
 /// An unpacked archive of release.sh with this program in it.
 fn tree(env: &Env, name: &str, program: &str) -> PathBuf {
-    let file = env.write(&format!("{name}/toller"), program);
-    std::fs::set_permissions(file, PermissionsExt::from_mode(0o755)).unwrap();
+    env.script(&format!("{name}/toller"), program);
     for other in ["README.md", "LICENSE-MIT", "LICENSE-APACHE", "THIRD-PARTY.txt"] {
         env.write(&format!("{name}/{other}"), other);
     }

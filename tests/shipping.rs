@@ -3,7 +3,7 @@
 
 use crate::support::env::skipped;
 use crate::support::{Cmd, Env, Origin, Out, Reply, binary, guids};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 pub fn repository(name: &str) -> PathBuf {
@@ -236,9 +236,7 @@ fn example(env: &Env, script: &str) -> Cmd {
         for name in ["mail", "sleep"] {
             // mail reads its standard input, sleep has none.
             let body = if name == "mail" { "cat" } else { ":" };
-            let file =
-                env.write(&format!("bin/{name}"), format!("#!/bin/sh\n{{ echo \"$*\"; {body}; }} >>{name}.log\n"));
-            std::fs::set_permissions(file, PermissionsExt::from_mode(0o755)).unwrap();
+            env.script(&format!("bin/{name}"), format!("#!/bin/sh\n{{ echo \"$*\"; {body}; }} >>{name}.log\n"));
         }
     }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());

@@ -3,7 +3,6 @@
 
 use crate::support::env::skipped;
 use crate::support::{Cmd, Env, Origin, Proxy, Reply, Tls, client_pem, guids, steady_port};
-use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -247,8 +246,7 @@ fn an_empty_root_is_enough() {
     env.warehouse_of(&guids);
     std::fs::create_dir(&root).unwrap();
     std::fs::rename(env.warehouse(), root.join("warehouse.duckdb")).unwrap();
-    std::fs::copy(crate::support::binary(), root.join("toller")).unwrap();
-    std::fs::set_permissions(root.join("toller"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    env.copy_of_toller(&root.join("toller"));
     std::fs::copy(origin.ca(), root.join("ca.pem")).unwrap();
     let url = format!("https://127.0.0.1:{}/thumbs/{{guid}}.jpg", origin.port());
     let fetch = |args: &[&str]| {

@@ -72,6 +72,21 @@ impl Env {
         path
     }
 
+    /// A program that is a script. Another process writes it: what this one has open to write while it starts others cannot
+    /// be run.
+    pub fn script(&self, name: &str, text: impl Into<Vec<u8>>) -> PathBuf {
+        let path = self.write(name, "");
+        std::fs::remove_file(&path).expect("it was just made");
+        let write = self.program("sh").args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(&path);
+        write.stdin(text).run().expect(0);
+        path
+    }
+
+    /// A copy of toller, which another process makes for the same reason.
+    pub fn copy_of_toller(&self, path: &Path) {
+        self.program("cp").arg(binary()).arg(path).run().expect(0);
+    }
+
     /// Makes the usual table (when it is missing) and puts the GUIDs in as pending.
     pub fn warehouse_of<S: AsRef<str>>(&self, guids: &[S]) {
         let rows: Vec<String> = guids.iter().map(|guid| quoted(guid.as_ref())).collect();
