@@ -1,7 +1,7 @@
 //! What concerns everybody: an origin that never works, one that goes away, one that refuses for the pace; and what only
 //! looks like it, because single images fail.
 
-use crate::support::{End, Env, Origin, Proxy, Reply, Tls, guids, steady_port};
+use crate::support::{End, Env, Origin, Proxy, Reply, Tls, guids, listener, steady_port};
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -151,7 +151,7 @@ fn while_the_origin_is_away_all_wait_and_one_probes_and_no_image_is_charged() {
     first.wait_for_responses(200);
     drop(first);
     // Whoever comes meanwhile is sent away.
-    let away = TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+    let away = listener(port);
     let (start, mut tried) = (Instant::now(), 0);
     while start.elapsed() < Duration::from_secs(4) {
         drop(away.accept());

@@ -14,7 +14,7 @@ pub mod wire;
 pub use certs::{Tls, client_pem};
 pub use command::{Cmd, Out, Running};
 pub use env::{Env, OldDuckDb, binary, duckdbs, eventually, python};
-pub use origin::{Origin, PATIENCE, steady_port};
+pub use origin::{Origin, PATIENCE, listener, steady_port};
 pub use pictures::{guid, guids, image_for, small_image_for};
 pub use proxy::Proxy;
 pub use reply::{End, Reply};

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// No wait in a test is longer than this; a test that runs into it fails with words.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -80,7 +80,7 @@ impl Builder {
 
     pub fn start(self) -> Origin {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).expect("a free port");
+        let listener = listener(self.port);
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let (config, own_pem) = certs::server_config(self.tls).unzip();
         let shared = Arc::new(Shared {
@@ -99,6 +99,18 @@ impl Builder {
             move || shared.listen(&listener)
         });
         Origin { shared, port, folder, listening: Some(listening) }
+    }
+}
+
+/// Listens at a port, 0 for any. A process that another test starts may still hold what listened there before, until it has
+/// become another program.
+pub fn listener(port: u16) -> TcpListener {
+    let start = Instant::now();
+    loop {
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Err(_) if start.elapsed() < PATIENCE => thread::park_timeout(Duration::from_millis(5)),
+            bound => return bound.expect("a free port"),
+        }
     }
 }
 
