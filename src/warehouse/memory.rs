@@ -1,5 +1,9 @@
 //! How much memory DuckDB may use; what does not fit into it goes by way of the disk.
 
+use std::cell::Cell;
+
+use duckdb::Connection;
+
 use crate::error::{Error, Result};
 use crate::machine;
 
@@ -13,14 +17,19 @@ pub(super) fn room(part: u64) -> u64 {
     (machine::memory().saturating_sub(OWN_MEMORY) / part).max(MEMORY)
 }
 
+/// Lets DuckDB use so many bytes, or half of what there is if that is less, and not less than it may use now.
+pub(super) fn allow(connection: &Connection, memory: &Cell<u64>, bytes: u64) -> duckdb::Result<()> {
+    memory.set(bytes.min(room(2)).max(memory.get()));
+    connection.execute_batch(&format!("SET memory_limit = '{}B'", memory.get()))
+}
+
 impl Warehouse {
     /// Lets DuckDB use so many bytes of memory, or half of what there is, if that is less.
     ///
     /// # Errors
     /// It refuses.
     pub fn take_memory(&self, bytes: u64) -> Result<()> {
-        self.memory.set(bytes.min(room(2)).max(self.memory.get()));
-        let set = self.connection.execute_batch(&format!("SET memory_limit = '{}B'", self.memory.get()));
+        let set = allow(&self.connection, &self.memory, bytes);
         set.map_err(|cause| Error::new("take memory", "memory", plain(&cause.to_string())))
     }
 }

@@ -2,24 +2,24 @@
 //! others, as text or in the type that Parquet gave them. Its names are ours, so that no column of a user's can be
 //! in the way.
 
+use std::cell::Cell;
+
 use duckdb::{Appender, Connection, appender_params_from_iter};
 
 use crate::error::Error;
 
-use super::super::memory::room;
+use super::super::memory::{allow, room};
 use super::super::plain;
 use super::super::tables::{Column, Tables, type_of};
 use super::Source;
 use super::blocks::{self, Block, Entries, Ids, ROW_GROUP, SPLIT};
-use super::lanes::Lanes;
+use super::lanes::{Lanes, MOST};
 use super::seen::Seen;
 
 /// The table, in SQL.
 pub(super) const TABLE: &str = "temp.main.incoming";
 /// The one beside it, in SQL, for ids that seem to have come before.
 pub(super) const AGAIN: &str = "temp.main.again";
-/// More threads than this would take more memory than there is for them.
-const MOST_THREADS: usize = 4;
 /// Ids of so many bytes are long.
 const LONG: u64 = 100;
 /// No list has more columns; a JSON object whose keys are ids would have one for each.
@@ -35,8 +35,8 @@ pub(super) struct Incoming<'c> {
     rows: Option<Appender<'c>>,
     /// Where ids may go at once, or went.
     straight: Option<Straight>,
-    /// What may be used to remember ids, in bytes.
-    memory: u64,
+    /// What DuckDB may use, in bytes; so much may be used once more to remember ids.
+    memory: &'c Cell<u64>,
     /// By which they go there.
     lanes: Option<Lanes>,
     /// How many came by the block; nothing where none did.
@@ -84,7 +84,7 @@ impl<'c> Incoming<'c> {
         tables: &'c Tables,
         target: Option<Vec<Column>>,
         straight: Option<Straight>,
-        memory: u64,
+        memory: &'c Cell<u64>,
     ) -> Self {
         Self {
             connection,
@@ -136,7 +136,7 @@ impl<'c> Incoming<'c> {
 
     /// Lets DuckDB use a quarter of what there is: of rows that are long it keeps more in memory than it can do without.
     fn take_memory(&self) -> duckdb::Result<()> {
-        self.connection.execute_batch(&format!("SET memory_limit = '{}B'", room(4).max(self.memory)))
+        allow(self.connection, self.memory, room(4))
     }
 
     /// Makes the table from a query.
@@ -171,8 +171,8 @@ impl<'c> Incoming<'c> {
         let threads = usize::try_from(threads.map_err(fault)?).unwrap_or(1);
         self.connection.execute_batch("CREATE OR REPLACE TEMP TABLE again (c0 VARCHAR)").map_err(fault)?;
         // Of what goes through one statement, each thread takes a row group.
-        let most = if self.straight.is_some() { ROW_GROUP } else { ROW_GROUP * threads.min(MOST_THREADS) };
-        let seen = Seen::new(self.memory);
+        let most = if self.straight.is_some() { ROW_GROUP } else { ROW_GROUP * threads.min(MOST) };
+        let seen = Seen::new(self.memory.get());
         let streamed = blocks::stream(entries, fault, most, seen, |block| self.append_block(block, threads));
         let ended = self.lanes.take().map_or(Ok(()), |mut lanes| lanes.end());
         let (entries, whole) = streamed?;

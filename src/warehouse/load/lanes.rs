@@ -10,8 +10,8 @@ use duckdb::Connection;
 
 use super::blocks::SPLIT;
 
-/// More of them would take more memory than there is for them.
-const MOST: usize = 4;
+/// More threads than this would take more memory than there is for them.
+pub(super) const MOST: usize = 4;
 
 /// Threads that put blocks into a table, each a row group at a time, in transactions that end in the blocks' order.
 pub(super) struct Lanes {

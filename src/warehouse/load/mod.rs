@@ -235,7 +235,7 @@ impl Window<'_> {
             table: self.quoted(&self.tables.table),
             id: quote(&self.tables.id),
         });
-        let mut incoming = Incoming::new(self.connection, self.tables, target, straight, self.memory.get());
+        let mut incoming = Incoming::new(self.connection, self.tables, target, straight, self.memory);
         source.read(&mut incoming, header)?;
         let fault = |cause: &duckdb::Error| source.fault(super::plain(&cause.to_string()));
         incoming.end().map_err(|cause| fault(&cause))?;
