@@ -89,7 +89,13 @@ fn a_limit_of_the_users_own_is_named_once() {
 fn an_origin_that_went_away_is_told_with_its_cause() {
     let guids = guids(60);
     let (env, origin) = (Env::with(&guids), Origin::builder().small().start());
-    origin.always(|request| if (20..31).contains(&request.nth) { Reply::nothing() } else { Reply::image() });
+    // It is back before the first probe, which comes a second after the fifth failure.
+    let since = std::sync::OnceLock::new();
+    origin.always(move |request| {
+        let away = |from: &std::time::Instant| request.at.duration_since(*from) < Duration::from_millis(950);
+        let is_away = request.nth >= 20 && away(since.get_or_init(|| request.at));
+        if is_away { Reply::nothing() } else { Reply::image() }
+    });
     let out = lines(&env, &origin).run().expect(0);
     assert_eq!(times(&out.stderr, "toller: the origin is away, next try in 1 s: "), 1, "{}", out.report());
     assert_eq!(times(&out.stderr, "toller: goes on after "), 1, "{}", out.report());
